@@ -74,14 +74,14 @@ var groups = map[string]group{
 		reason: "logintest puts a stage behind real authentication, for tests",
 	},
 	"conn": {
-		may:    []string{"httpkit", "keys/secret"},
+		may:    []string{"httpkit", "keys/secret", "keys/certificate"},
 		reason: "connections are below HTTP: they do not depend on policies, stages and logins",
-		order:  [][]string{{"http1", "listen", "passthrough", "probe", "redirect", "sockets", "websocket"}, {"framing", "capacity", "budget"}, {"share"}},
+		order:  [][]string{{"http1", "listen", "passthrough", "probe", "redirect", "secure", "sockets", "websocket"}, {"framing", "capacity", "budget"}, {"share"}},
 	},
 	"keys": {
 		may:    []string{"pool", "span"},
 		reason: "keys are independent of their use and exist only in memory: no stage, no login, no store",
-		order:  [][]string{{"signing", "jwt"}, {"vault", "jwks", "htpasswd", "apikey"}, {"keyfile"}, {"secret", "password", "passwordrules"}},
+		order:  [][]string{{"signing", "jwt", "certificate"}, {"vault", "jwks", "htpasswd", "apikey"}, {"keyfile"}, {"secret", "password", "passwordrules"}},
 	},
 	"audit": {
 		may:    []string{"httpkit/event", "httpkit/clientnet", "keys/secret", "store/keyspace", "telemetry"},

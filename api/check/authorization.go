@@ -240,6 +240,9 @@ func providerNames(p *compiled.Policy) []string {
 	if p.APIKeys != nil && p.APIKeys.Users != nil {
 		names = append(names, compiled.BasicUsersProvider)
 	}
+	if p.TLS.Identifies() {
+		names = append(names, compiled.ClientCertificatesProvider)
+	}
 	return names
 }
 

@@ -47,6 +47,8 @@ func Document(p *compiled.Policy) []Problem {
 	}
 	c.head(p)
 	c.add("spec.upstreamProtocol", oneOf(p.UpstreamProtocol, "", compiled.UpstreamAuto, compiled.UpstreamHTTP1, compiled.UpstreamH2C))
+	c.upstreamTLS(p.UpstreamTLS)
+	c.tls(p.TLS)
 	c.paths(p.Paths)
 	c.providers(p)
 	c.tokens(p)

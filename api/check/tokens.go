@@ -33,8 +33,9 @@ const (
 
 // providers checks the issuers that the policy trusts.
 func (c *checker) providers(p *compiled.Policy) {
-	names := map[string]bool{compiled.OwnProvider: p.Tokens != nil, compiled.APIKeysProvider: p.APIKeys != nil, compiled.BasicUsersProvider: p.APIKeys != nil}
-	issuers := map[string]bool{compiled.APIKeysIssuer: p.APIKeys != nil, compiled.BasicUsersIssuer: p.APIKeys != nil}
+	names := map[string]bool{compiled.OwnProvider: p.Tokens != nil, compiled.APIKeysProvider: p.APIKeys != nil, compiled.BasicUsersProvider: p.APIKeys != nil,
+		compiled.ClientCertificatesProvider: p.TLS.Identifies()}
+	issuers := map[string]bool{compiled.APIKeysIssuer: p.APIKeys != nil, compiled.BasicUsersIssuer: p.APIKeys != nil, compiled.ClientCertificatesIssuer: p.TLS.Identifies()}
 	if p.Tokens != nil {
 		issuers[p.Tokens.Issuer] = true
 	}

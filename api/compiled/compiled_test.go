@@ -36,6 +36,11 @@ func full() *Policy {
 	}
 }
 
+// served returns a section with a certificate of a Secret.
+func served() *TLS {
+	return &TLS{Mode: TLSRequire, MinVersion: TLS12, Certificates: []Certificate{{Chain: &SecretRef{Name: "a", Key: "tls.crt"}, Key: &SecretRef{Name: "a", Key: "tls.key"}}}}
+}
+
 func encode(t testing.TB, p *Policy) []byte {
 	t.Helper()
 	b, err := Encode(p)
@@ -92,8 +97,25 @@ func TestDecodeRefuses(t *testing.T) {
 		"an unknown preset":          {func(p *Policy) { p.Headers.Preset = "strict" }, "headers.preset"},
 		"a proxy that is not a CIDR": {func(p *Policy) { p.Sidecar.TrustedProxies[0] = "10.0.0.1" }, "trustedProxies[0]"},
 		"an unknown log level":       {func(p *Policy) { p.Sidecar.LogLevel = "loud" }, "logLevel"},
-		"redis without address":      {func(p *Policy) { p.Redis.Addresses = nil }, "redis"},
-		"sentinel without master":    {func(p *Policy) { p.Redis.MasterName = "" }, "masterName"},
+		"TLS without a certificate":  {func(p *Policy) { p.TLS = &TLS{Mode: TLSRequire, MinVersion: TLS12} }, "certificates are required"},
+		"TLS of an unknown mode":     {func(p *Policy) { p.TLS = served(); p.TLS.Mode = "Optional" }, `mode is "Optional"`},
+		"TLS 1.1":                    {func(p *Policy) { p.TLS = served(); p.TLS.MinVersion = "1.1" }, "minVersion"},
+		"a certificate without key":  {func(p *Policy) { p.TLS = served(); p.TLS.Certificates[0].Key = nil }, "either chain and key or pki"},
+		"a certificate of nothing":   {func(p *Policy) { p.TLS = served(); p.TLS.Certificates[0] = Certificate{} }, "either chain and key or pki"},
+		"a PKI without a role":       {func(p *Policy) { p.TLS = served(); p.TLS.Certificates[0] = Certificate{PKI: &VaultPKI{Mount: "a"}} }, "role and commonName"},
+		"a PKI without Vault": {func(p *Policy) {
+			p.TLS = served()
+			p.TLS.Certificates[0] = Certificate{PKI: &VaultPKI{"a", "b", "c", nil, 0}}
+		}, "vault is not set"},
+		"a certificate elsewhere": {func(p *Policy) { p.TLS = served(); p.TLS.Certificates[0].Key.Name = ".." }, "not a valid name and key of a Secret"},
+		"clients without a CA":    {func(p *Policy) { p.TLS = served(); p.TLS.ClientCertificates = &ClientCertificates{} }, "ca is required"},
+		"an unknown identity": {func(p *Policy) {
+			p.TLS = served()
+			p.TLS.ClientCertificates = &ClientCertificates{CA: &SecretRef{Name: "a", Key: "b"}, Identity: "Email"}
+		}, "identity"},
+		"an app without a CA":     {func(p *Policy) { p.UpstreamTLS = &UpstreamTLS{ServerName: "a"} }, "upstreamTLS: ca and serverName"},
+		"redis without address":   {func(p *Policy) { p.Redis.Addresses = nil }, "redis"},
+		"sentinel without master": {func(p *Policy) { p.Redis.MasterName = "" }, "masterName"},
 	}
 	for name, tt := range changes {
 		t.Run(name, func(t *testing.T) {

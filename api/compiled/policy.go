@@ -33,6 +33,10 @@ type Policy struct {
 	UndeclaredPorts FailureMode `json:"undeclaredPorts"`
 	// UpstreamProtocol is empty for Auto.
 	UpstreamProtocol UpstreamProtocol `json:"upstreamProtocol,omitempty"`
+	// UpstreamTLS is nil if the app gets plain HTTP.
+	UpstreamTLS *UpstreamTLS `json:"upstreamTLS,omitempty"`
+	// TLS is nil if the sidecar serves plain HTTP.
+	TLS *TLS `json:"tls,omitempty"`
 	// Paths is nil if only paths pass that all apps read alike.
 	Paths         *Paths        `json:"paths,omitempty"`
 	Providers     []Provider    `json:"providers,omitempty"`

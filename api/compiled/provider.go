@@ -117,6 +117,11 @@ func (p *Policy) IdentityHeaders() []string {
 			names = append(names, h.Header)
 		}
 	}
+	if p.TLS != nil && p.TLS.ClientCertificates != nil {
+		for _, h := range p.TLS.ClientCertificates.ClaimsToHeaders {
+			names = append(names, h.Header)
+		}
+	}
 	return names
 }
 

@@ -43,6 +43,10 @@ func (p *Policy) SecretRefs() []SecretRef {
 	if p.APIKeys != nil {
 		add(p.APIKeys.Keys, p.APIKeys.Users)
 	}
+	add(p.TLS.refs()...)
+	if p.UpstreamTLS != nil {
+		add(p.UpstreamTLS.CA)
+	}
 	if p.Redis != nil {
 		add(p.Redis.Password, p.Redis.SentinelPassword)
 		if p.Redis.TLS != nil {
@@ -67,7 +71,7 @@ func (p *Policy) SecretRefs() []SecretRef {
 // UsesVault reports whether the document refers to a secret or key in Vault.
 func (p *Policy) UsesVault() bool {
 	transit := p.Tokens != nil && p.Tokens.SigningKey.Transit != nil || p.AuditOptions != nil && p.AuditOptions.SigningKey != nil
-	return transit || p.Database != nil && p.Database.VaultPath != "" || slices.ContainsFunc(p.SecretRefs(), func(ref SecretRef) bool { return ref.VaultPath != "" })
+	return transit || p.TLS.usesPKI() || p.Database != nil && p.Database.VaultPath != "" || slices.ContainsFunc(p.SecretRefs(), func(ref SecretRef) bool { return ref.VaultPath != "" })
 }
 
 func (p *Policy) validateSecrets() error {

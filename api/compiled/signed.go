@@ -106,6 +106,8 @@ const (
 	ProblemKeys       = "Keys"
 	// ProblemAPIKeys begins the message of a problem of kind ProblemKeys about the files of API keys and users.
 	ProblemAPIKeys = "apiKeys"
+	// ProblemCertificate: a certificate, a CA or a revocation list of spec.tls is missing or out of date.
+	ProblemCertificate = "Certificate"
 	// ProblemClientAddress: a proxy in front of the sidecar is not trusted.
 	ProblemClientAddress = "ClientAddress"
 )
@@ -115,9 +117,10 @@ const (
 	MaxReportSize = 8 << 10
 	maxReportText = 512
 	maxReachable  = 20
-	maxProblems   = 8
-	// MaxKeyProblems bounds the problems of keys in a report, so that others have room.
-	MaxKeyProblems = 4
+	maxProblems   = 12
+	// MaxKeyProblems bounds the problems of keys in a report, and MaxCertificateProblems those of certificates, so that others have room.
+	MaxKeyProblems         = 4
+	MaxCertificateProblems = 4
 )
 
 // DecodeReport decodes a report strictly, because it comes from a pod, which may be hostile.

@@ -21,6 +21,8 @@ func (p *Policy) Validate() error {
 		add(wrap(p.Ports[i].validate(), "ports[%d]", i))
 	}
 	add(oneOf("upstreamProtocol", p.UpstreamProtocol, "", UpstreamAuto, UpstreamHTTP1, UpstreamH2C))
+	add(wrap(p.UpstreamTLS.validate(), "upstreamTLS"))
+	add(wrap(p.TLS.validate(), "tls"))
 	if p.Paths != nil {
 		add(wrap(p.Paths.validate(), "paths"))
 	}

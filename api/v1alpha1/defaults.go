@@ -33,6 +33,12 @@ const (
 	DefaultPathHandling    = PathReject
 	DefaultEmptySegments   = EmptySegmentsKeep
 
+	DefaultTLSVersion               = TLS12
+	DefaultTLSRedirectPort    int32 = 443
+	DefaultPKIMount                 = "pki"
+	DefaultClientCertificates       = ClientCertificatesOptional
+	DefaultUpstreamServerName       = "localhost"
+
 	DefaultLeeway          Duration = "30s"
 	DefaultRefreshInterval Duration = "5m"
 	DefaultKeysMaxStale    Duration = "24h"
@@ -144,6 +150,15 @@ func policyDefaults() []Default {
 		{Field: spec + "undeclaredPorts", Value: string(DefaultUndeclaredPorts)},
 
 		{Field: spec + "upstreamProtocol", Value: string(DefaultUpstream)},
+		{Field: spec + "upstreamTLS.serverName", Value: DefaultUpstreamServerName},
+		{Field: spec + "tls.minVersion", Value: strconv.Quote(string(DefaultTLSVersion))},
+		{Field: spec + "tls.redirect.port", Value: number(DefaultTLSRedirectPort)},
+		{Field: spec + "tls.certificates[].vault.pki.mount", Value: DefaultPKIMount},
+		{Field: spec + "tls.certificates[].vault.pki.ttl", Text: "the ttl of the role"},
+		{Field: spec + "tls.clientCertificates.mode", Value: string(DefaultClientCertificates)},
+		{Field: spec + "tls.clientCertificates.identity", Text: "none: a certificate identifies nobody"},
+		{Field: spec + "tls.clientCertificates.trustDomains", Text: "every trust domain of the CAs"},
+		{Field: spec + "tls.clientCertificates.claimsToHeaders[].format", Value: string(DefaultFormat)},
 		{Field: spec + "paths.encodedSlash", Value: string(DefaultPathHandling)},
 		{Field: spec + "paths.semicolon", Value: string(DefaultPathHandling)},
 		{Field: spec + "paths.backslash", Value: string(DefaultPathHandling)},
@@ -225,7 +240,7 @@ func policyDefaults() []Default {
 		{Field: spec + "apiKeys.claimsToHeaders[].format", Value: string(DefaultFormat)},
 		{Field: spec + "apiKeys.mode", Value: string(DefaultMode)},
 
-		{Field: spec + "authorization.default", Text: "Authenticated if the policy has jwt, tokens or apiKeys, otherwise Anonymous"},
+		{Field: spec + "authorization.default", Text: "Authenticated if the policy has jwt, tokens, apiKeys or tls.clientCertificates.identity, otherwise Anonymous"},
 		{Field: spec + "authorization.mode", Value: string(DefaultMode)},
 		{Field: spec + "authorization.cacheControl", Value: string(DefaultCacheControl)},
 		{Field: spec + "authorization.rules[].require", Value: string(DefaultRequire)},
@@ -327,7 +342,7 @@ func otherDefaults() []Default {
 func latest() []Default {
 	var out []Default
 	for _, ref := range []string{
-		"SecurityPolicy.spec.jwt.providers[].jwks", "SecurityPolicy.spec.jwt.providers[].jwks.bearerToken", "SecurityPolicy.spec.tokens.signingKey", "SecurityPolicy.spec.apiKeys.keysRef", "SecurityPolicy.spec.apiKeys.usersRef", "SidecarClass.spec.redis.passwordRef",
+		"SecurityPolicy.spec.jwt.providers[].jwks", "SecurityPolicy.spec.jwt.providers[].jwks.bearerToken", "SecurityPolicy.spec.tokens.signingKey", "SecurityPolicy.spec.apiKeys.keysRef", "SecurityPolicy.spec.apiKeys.usersRef", "SecurityPolicy.spec.tls.clientCertificates.caRef", "SecurityPolicy.spec.tls.clientCertificates.crlRef", "SecurityPolicy.spec.upstreamTLS.caRef", "SidecarClass.spec.redis.passwordRef",
 		"SidecarClass.spec.redis.sentinelPasswordRef", "SidecarClass.spec.redis.tls.certificateRef", "SidecarClass.spec.redis.tls.keyRef",
 		"SidecarClass.spec.database.credentials.userRef", "SidecarClass.spec.database.credentials.passwordRef", "SidecarClass.spec.audit.keyRef",
 	} {

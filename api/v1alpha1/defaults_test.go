@@ -32,6 +32,8 @@ headers: {}
 compression: {}
 passwordPolicy: {hash: {}, rules: {breachedPasswords: {url: "https://p.example.com/range"}}, routes: [{match: [{paths: [/register]}], password: {json: password}}]}
 apiKeys: {keysRef: {secretKeyRef: {name: k, key: k}}, claimsToHeaders: [{claim: sub, header: X-C}]}
+tls: {mode: Require, certificates: [{vault: {pki: {role: r, commonName: a.example.com}}}], redirect: {}, clientCertificates: {caRef: {secretKeyRef: {name: s, key: k}}, identity: URISAN, claimsToHeaders: [{claim: sub, header: X-D}]}}
+upstreamTLS: {caRef: {secretKeyRef: {name: s, key: k}}}
 audit: {lifecycle: [{resource: user, action: CREATE, match: [{paths: [/users]}]}]}
 `
 
@@ -155,6 +157,8 @@ func TestDependentDefaults(t *testing.T) {
 		"no issuer":                            {``, "spec.authorization.default", "Anonymous"},
 		"an issuer":                            {`jwt: {providers: []}`, "spec.authorization.default", "Authenticated"},
 		"tokens of its own":                    {`tokens: {}`, "spec.authorization.default", "Authenticated"},
+		"a certificate that identifies":        {`tls: {clientCertificates: {identity: URISAN}}`, "spec.authorization.default", "Authenticated"},
+		"a certificate that admits":            {`tls: {clientCertificates: {}}`, "spec.authorization.default", "Anonymous"},
 		"a default that is set":                {`{tokens: {}, authorization: {default: Deny}}`, "spec.authorization.default", "Deny"},
 		"tokens have sessions":                 {`tokens: {}`, "spec.sessions.onFailure", "Deny"},
 		"tokens can be revoked":                {`tokens: {}`, "spec.revocation.onFailure", "Deny"},

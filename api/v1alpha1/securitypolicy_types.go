@@ -42,14 +42,14 @@ type SecurityPolicyList struct {
 
 // SecurityPolicySpec is what the sidecars enforce. Every section is optional: a section that is left out enforces nothing.
 //
-// +kubebuilder:validation:XValidation:rule="has(self.jwt) || has(self.tokens) || has(self.apiKeys) || !has(self.authorization) || !has(self.authorization.default) || self.authorization.default != 'Authenticated'",message="authorization.default is Authenticated, but there is neither a jwt, a tokens nor an apiKeys section to authenticate with: add jwt.providers, or write default: Anonymous or default: Deny"
-// +kubebuilder:validation:XValidation:rule="has(self.jwt) || has(self.tokens) || has(self.apiKeys) || !has(self.authorization) || !has(self.authorization.rules) || self.authorization.rules.all(r, has(r.require) && r.require != 'Authenticated')",message="a rule of authorization requires Authenticated, but there is neither a jwt, a tokens nor an apiKeys section to authenticate with: add jwt.providers"
-// +kubebuilder:validation:XValidation:rule="has(self.jwt) || has(self.tokens) || has(self.apiKeys) || !has(self.rateLimits) || self.rateLimits.all(l, !has(l.keyBy) || l.keyBy.all(k, k.type != 'Subject' && k.type != 'Claim'))",message="a rate limit is keyed by Subject or Claim, but there is no jwt, tokens or apiKeys section that identifies callers: add jwt.providers, or write keyBy: [{type: ClientAddress}]"
-// +kubebuilder:validation:XValidation:rule="has(self.jwt) || has(self.tokens) || has(self.apiKeys) || !has(self.rateLimits) || self.rateLimits.all(l, !has(l.limitByClaim) && (!has(l.exempt) || !has(l.exempt.claims)))",message="a rate limit has limitByClaim or exempt.claims, but there is no jwt, tokens or apiKeys section that identifies callers: add jwt.providers, or remove them"
+// +kubebuilder:validation:XValidation:rule="has(self.jwt) || has(self.tokens) || has(self.apiKeys) || (has(self.tls) && has(self.tls.clientCertificates) && has(self.tls.clientCertificates.identity)) || !has(self.authorization) || !has(self.authorization.default) || self.authorization.default != 'Authenticated'",message="authorization.default is Authenticated, but there is neither a jwt, a tokens nor an apiKeys section, nor an identity of tls.clientCertificates, to authenticate with: add jwt.providers, or write default: Anonymous or default: Deny"
+// +kubebuilder:validation:XValidation:rule="has(self.jwt) || has(self.tokens) || has(self.apiKeys) || (has(self.tls) && has(self.tls.clientCertificates) && has(self.tls.clientCertificates.identity)) || !has(self.authorization) || !has(self.authorization.rules) || self.authorization.rules.all(r, has(r.require) && r.require != 'Authenticated')",message="a rule of authorization requires Authenticated, but there is neither a jwt, a tokens nor an apiKeys section, nor an identity of tls.clientCertificates, to authenticate with: add jwt.providers"
+// +kubebuilder:validation:XValidation:rule="has(self.jwt) || has(self.tokens) || has(self.apiKeys) || (has(self.tls) && has(self.tls.clientCertificates) && has(self.tls.clientCertificates.identity)) || !has(self.rateLimits) || self.rateLimits.all(l, !has(l.keyBy) || l.keyBy.all(k, k.type != 'Subject' && k.type != 'Claim'))",message="a rate limit is keyed by Subject or Claim, but there is no jwt, tokens or apiKeys section, and no identity of tls.clientCertificates, that identifies callers: add jwt.providers, or write keyBy: [{type: ClientAddress}]"
+// +kubebuilder:validation:XValidation:rule="has(self.jwt) || has(self.tokens) || has(self.apiKeys) || (has(self.tls) && has(self.tls.clientCertificates) && has(self.tls.clientCertificates.identity)) || !has(self.rateLimits) || self.rateLimits.all(l, !has(l.limitByClaim) && (!has(l.exempt) || !has(l.exempt.claims)))",message="a rate limit has limitByClaim or exempt.claims, but there is no jwt, tokens or apiKeys section, and no identity of tls.clientCertificates, that identifies callers: add jwt.providers, or remove them"
 // +kubebuilder:validation:XValidation:rule="!has(self.jwt) || !has(self.tokens) || self.jwt.providers.all(p, !has(p.issuer) || p.issuer != self.tokens.issuer)",message="a provider of jwt has the issuer of tokens: the policy's own tokens are accepted without a provider; remove it"
 // +kubebuilder:validation:XValidation:rule="!has(self.sessions) || has(self.tokens) || (has(self.jwt) && has(self.sessions.subjectFrom))",message="there is nothing to keep sessions of: add a tokens section, or a jwt section with sessions.subjectFrom: sid"
 // +kubebuilder:validation:XValidation:rule="!has(self.sessions) || !has(self.sessions.subjectFrom) || has(self.jwt)",message="sessions.subjectFrom applies to the tokens of jwt.providers, and there are none: add jwt.providers, or remove subjectFrom"
-// +kubebuilder:validation:XValidation:rule="!has(self.revocation) || has(self.jwt) || has(self.tokens) || has(self.apiKeys)",message="there are no tokens or keys to revoke: add a jwt, a tokens or an apiKeys section, or remove revocation"
+// +kubebuilder:validation:XValidation:rule="!has(self.revocation) || has(self.jwt) || has(self.tokens) || has(self.apiKeys) || (has(self.tls) && has(self.tls.clientCertificates) && has(self.tls.clientCertificates.identity))",message="there are no tokens or keys to revoke: add a jwt, a tokens or an apiKeys section, or remove revocation"
 type SecurityPolicySpec struct {
 	// Selector selects pods of this namespace by their labels, for example {matchLabels: {app: orders}}. The empty selector ({}) selects every pod. If two policies select the
 	// same pod, the older policy applies. The younger one has the condition Accepted=False with the reason Conflicted.
@@ -96,6 +96,16 @@ type SecurityPolicySpec struct {
 	// +optional
 	UpstreamProtocol UpstreamProtocol `json:"upstreamProtocol,omitempty"`
 
+	// UpstreamTLS makes the sidecar use TLS to the app, on all HTTP ports. Without it the app gets plain HTTP from the same pod. With it,
+	// upstreamProtocol Auto is HTTP/1.1, and H2C is HTTP/2 over TLS. For example: {caRef: {secretKeyRef: {name: orders-ca, key: ca.crt}},
+	// serverName: orders.shop.svc}.
+	// +optional
+	UpstreamTLS *UpstreamTLS `json:"upstreamTLS,omitempty"`
+
+	// TLS makes the sidecar serve TLS on the HTTP ports. For example: {mode: Require, certificates: [{secretRef: {name: orders-tls}}]}.
+	// +optional
+	TLS *TLS `json:"tls,omitempty"`
+
 	// Paths says which paths are passed on although apps read them in several ways, such as group%2Fproject or ;jsessionid=1. They are
 	// refused by default. For example: {encodedSlash: Keep}.
 	// +optional
@@ -123,8 +133,8 @@ type SecurityPolicySpec struct {
 	// +optional
 	Sessions *Sessions `json:"sessions,omitempty"`
 
-	// Authorization is what each route requires of the caller. If it is unset, every route requires a valid token or API key if the policy
-	// has jwt, tokens or apiKeys, and nothing otherwise. For example: {default: Authenticated, rules: [{name: public, match: [{paths: [/healthz]}], require:
+	// Authorization is what each route requires of the caller. If it is unset, every route requires a valid token, API key or client
+	// certificate if the policy has jwt, tokens, apiKeys or tls.clientCertificates.identity, and nothing otherwise. For example: {default: Authenticated, rules: [{name: public, match: [{paths: [/healthz]}], require:
 	// Anonymous}, {name: admins, match: [{paths: [/admin/**]}], scopes: {any: [admin]}}]}.
 	// +optional
 	Authorization *Authorization `json:"authorization,omitempty"`

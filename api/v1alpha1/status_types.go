@@ -21,6 +21,9 @@ const (
 	// ConditionKeysReady: every sidecar has the keys of every provider, and the files of spec.apiKeys. It is there where a provider's keys are
 	// not inline, and with spec.apiKeys.
 	ConditionKeysReady = "KeysReady"
+	// ConditionCertificateReady: every sidecar has the certificates, CAs and revocation lists of spec.tls and spec.upstreamTLS, and none is about to
+	// expire. It is there with either section.
+	ConditionCertificateReady = "CertificateReady"
 	// ConditionReady: the policy is accepted and its document is written, whether or not there are pods. With ConditionStalled it
 	// is what kstatus, and so Flux and helm --wait, go by.
 	ConditionReady = "Ready"
@@ -118,6 +121,18 @@ const (
 	ReasonRedisEvicts = "RedisEvicts"
 )
 
+// Reasons of CertificateReady, beside Ready and NoReport.
+const (
+	// ReasonCertificateUnavailable: a sidecar has no certificate, or no CA, so it refuses handshakes.
+	ReasonCertificateUnavailable = "Unavailable"
+	// ReasonCertificateExpired: clients refuse the certificate that a sidecar has, because nothing replaced it.
+	ReasonCertificateExpired = "Expired"
+	// ReasonCertificateExpiring: less than a fifth of the certificate's lifetime is left, and nothing has replaced it.
+	ReasonCertificateExpiring = "Expiring"
+	// ReasonListOutdated: a revocation list should have been replaced, so certificates that were revoked since are accepted.
+	ReasonListOutdated = "ListOutdated"
+)
+
 // Reasons of VaultReady, SigningKeyReady and KeysReady. Those of VaultReady are the states that sidecars report.
 const (
 	// ReasonReady: every sidecar that runs the document has what it needs.
@@ -178,7 +193,7 @@ type SecurityPolicyStatus struct {
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 	// Conditions say whether the policy works, and what to change. Enforced is proved: every matched pod runs this document, and cannot be reached
 	// around its sidecar. Accepted: the policy is valid. Programmed: its document is written. Ready and Stalled repeat the two for kstatus (Flux, Helm).
-	// SharedState, VaultReady, SigningKeyReady, KeysReady, ClientAddressKnown and PodsAdmitted are about what sidecars need. postern status shows them.
+	// SharedState, VaultReady, SigningKeyReady, KeysReady, CertificateReady, ClientAddressKnown and PodsAdmitted are about what sidecars need. postern status shows them.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

@@ -45,6 +45,13 @@ func tokens(rest string) string {
 	return `{selector: {}, tokens: {issuer: "https://shop.example.com", audiences: [shop], signingKey: {secretKeyRef: {name: k, key: k}}` + rest + `}}`
 }
 
+const caRef = `caRef: {secretKeyRef: {name: ca, key: ca.crt}}`
+
+// secured returns a policy that serves TLS.
+func secured(rest string) string {
+	return `{selector: {}, tls: {mode: Require, certificates: [{secretRef: {name: a-tls}}]` + rest + `}}`
+}
+
 func vault(address, auth string) string {
 	return `{vault: {address: "` + address + `", auth: {` + auth + `}}}`
 }
@@ -79,7 +86,30 @@ var validations = map[string]validation{
 	"selector In nothing":              {spec: `{selector: {matchExpressions: [{key: a, operator: In}]}}`, wantErr: "an operator of matchExpressions"},
 	"selector Exists with values":      {spec: `{selector: {matchExpressions: [{key: a, operator: Exists, values: [b]}]}}`, wantErr: "an operator of matchExpressions"},
 	"default Authenticated with jwt":   {spec: `{selector: {}, ` + jwt + `, authorization: {default: Authenticated}}`},
-	"default Authenticated without":    {spec: `{selector: {}, authorization: {default: Authenticated}}`, wantErr: "neither a jwt, a tokens nor an apiKeys section to authenticate with"},
+	"default Authenticated without":    {spec: `{selector: {}, authorization: {default: Authenticated}}`, wantErr: "neither a jwt, a tokens nor an apiKeys section"},
+	"TLS":                              {spec: secured(``)},
+	"TLS of all kinds":                 {spec: `{selector: {}, tls: {mode: Permissive, minVersion: "1.3", redirect: {port: 8443}, certificates: [{secretRef: {name: a-tls}}, {vault: {kv: {path: secret/shop/tls}}}, {vault: {pki: {mount: pki/shop, role: shop, commonName: "*.example.com", altNames: [a, b.c], ttl: 24h}}}]}}`},
+	"TLS without certificates":         {spec: `{selector: {}, tls: {mode: Require, certificates: []}}`, wantErr: "should have at least 1 items"},
+	"TLS of an unknown mode":           {spec: `{selector: {}, tls: {mode: Optional, certificates: [{secretRef: {name: a}}]}}`, wantErr: "Unsupported value"},
+	"TLS 1.1":                          {spec: secured(`, minVersion: "1.1"`), wantErr: "Unsupported value"},
+	"a redirect to no port":            {spec: secured(`, redirect: {port: 65536}`), wantErr: "less than or equal to 65535"},
+	"a certificate from nowhere":       {spec: `{selector: {}, tls: {mode: Require, certificates: [{}]}}`, wantErr: "exactly one of secretRef and vault"},
+	"a certificate from two places":    {spec: `{selector: {}, tls: {mode: Require, certificates: [{secretRef: {name: a}, vault: {kv: {path: a/b}}}]}}`, wantErr: "exactly one of secretRef and vault"},
+	"a certificate of both engines":    {spec: `{selector: {}, tls: {mode: Require, certificates: [{vault: {kv: {path: a/b}, pki: {role: r, commonName: a}}}]}}`, wantErr: "exactly one of kv and pki"},
+	"a role with a slash":              {spec: `{selector: {}, tls: {mode: Require, certificates: [{vault: {pki: {role: a/b, commonName: a}}}]}}`, wantErr: "not the name of a role in Vault"},
+	"a common name with a comma":       {spec: `{selector: {}, tls: {mode: Require, certificates: [{vault: {pki: {role: r, commonName: "a,b"}}}]}}`, wantErr: "not a DNS name"},
+	"a certificate for a minute":       {spec: `{selector: {}, tls: {mode: Require, certificates: [{vault: {pki: {role: r, commonName: a, ttl: 1m}}}]}}`, wantErr: "ttl is not between 5m and 8760h"},
+	"client certificates":              {spec: secured(`, clientCertificates: {mode: Require, caRef: {secretKeyRef: {name: c, key: ca.crt}}, crlRef: {vault: {path: a/b, key: crl}}, identity: URISAN, trustDomains: [example.org]}`)},
+	"client certificates of none":      {spec: secured(`, clientCertificates: {mode: None}`)},
+	"client certificates without a CA": {spec: secured(`, clientCertificates: {identity: Subject}`), wantErr: "there is no CA to verify certificates with"},
+	"trust domains of DNS names":       {spec: secured(`, clientCertificates: {` + caRef + `, identity: DNSSAN, trustDomains: [a]}`), wantErr: "trustDomains applies to identity URISAN only"},
+	"claims without identity":          {spec: secured(`, clientCertificates: {` + caRef + `, claimsToHeaders: [{claim: sub, header: X-A}]}`), wantErr: "without identity a certificate has no claims"},
+	"plain requests and certificates":  {spec: `{selector: {}, tls: {mode: Permissive, certificates: [{secretRef: {name: a}}], clientCertificates: {mode: Require, ` + caRef + `}}}`, wantErr: "mode Permissive also accepts plain HTTP"},
+	"Authenticated by a certificate":   {spec: `{selector: {}, tls: {mode: Require, certificates: [{secretRef: {name: a}}], clientCertificates: {` + caRef + `, identity: URISAN}}, revocation: {}, authorization: {default: Authenticated, rules: [{name: a, match: [{}]}]}, rateLimits: [{name: a, limit: 5/minute, keyBy: [{type: Subject}]}]}`},
+	"Authenticated by admission":       {spec: `{selector: {}, tls: {mode: Require, certificates: [{secretRef: {name: a}}], clientCertificates: {` + caRef + `}}, authorization: {default: Authenticated}}`, wantErr: "nor an identity of tls.clientCertificates"},
+	"TLS to the app":                   {spec: `{selector: {}, upstreamTLS: {` + caRef + `, serverName: orders.shop.svc}}`},
+	"TLS to the app without a CA":      {spec: `{selector: {}, upstreamTLS: {serverName: a}}`, wantErr: "Required value"},
+	"TLS to the app by an address":     {spec: `{selector: {}, upstreamTLS: {` + caRef + `, serverName: "::1"}}`, wantErr: "not a DNS name"},
 	"API keys":                         {spec: `{selector: {}, apiKeys: {` + keysRef + `}, revocation: {}, authorization: {default: Authenticated, rules: [{name: a, match: [{}], require: Authenticated}]}, rateLimits: [{name: a, limit: 1/second, keyBy: [{type: Subject}]}]}`},
 	"API keys in all places":           {spec: `{selector: {}, apiKeys: {` + keysRef + `, from: [{header: X-API-Key, prefix: "k "}, {query: api_key}, {basicAuth: true}]}}`},
 	"API keys without a file":          {spec: `{selector: {}, apiKeys: {}}`, wantErr: "add keysRef, usersRef or both"},
@@ -94,7 +124,7 @@ var validations = map[string]validation{
 	"a query by another name":          {spec: `{selector: {}, apiKeys: {` + keysRef + `, from: [{query: "a b"}]}}`, wantErr: "not the name of a query parameter"},
 	"default Deny without jwt":         {spec: `{selector: {}, authorization: {default: Deny}}`},
 	"rule Authenticated with jwt":      {spec: `{selector: {}, ` + jwt + `, authorization: {rules: [{name: a, match: [{}], require: Authenticated}]}}`},
-	"a rule without require or jwt":    {spec: `{selector: {}, authorization: {rules: [{name: a, match: [{}]}]}}`, wantErr: "neither a jwt, a tokens nor an apiKeys section to authenticate with"},
+	"a rule without require or jwt":    {spec: `{selector: {}, authorization: {rules: [{name: a, match: [{}]}]}}`, wantErr: "neither a jwt, a tokens nor an apiKeys section"},
 	"the rule of the docs":             {spec: conditional(`scopes: {all: [orders:write]}, claims: [{claim: realm_access.roles, any: [support, admin]}], clientAddresses: [10.0.0.0/8]`)},
 	"every condition":                  {spec: conditional(`require: Authenticated, scopes: {any: [a]}, claims: [{claim: a, all: [b]}], providers: [a], notClientAddresses: ["::1"], hosts: ["*.a.example"], headers: [{name: X-A, values: [b]}, {name: X-B, prefix: b}, {name: X-C, present: false}], expression: "true"`)},
 	"conditions of an anonymous rule":  {spec: conditional(`require: Anonymous, clientAddresses: [10.0.0.0/8], hosts: [a.example], headers: [{name: X-A, present: true}]`)},
@@ -113,7 +143,7 @@ var validations = map[string]validation{
 	"a header without a value":         {spec: conditional(`headers: [{name: X-A}]`), wantErr: "such as {name: X-Env, values: [staging]}"},
 	"a header with two conditions":     {spec: conditional(`headers: [{name: X-A, prefix: a, present: true}]`), wantErr: "such as {name: X-Env, values: [staging]}"},
 	"a condition's header with _":      {spec: conditional(`headers: [{name: X_A, prefix: a}]`), wantErr: "such as X-Env"},
-	"rule Authenticated without":       {spec: `{selector: {}, authorization: {rules: [{name: a, match: [{}], require: Authenticated}]}}`, wantErr: "neither a jwt, a tokens nor an apiKeys section to authenticate with"},
+	"rule Authenticated without":       {spec: `{selector: {}, authorization: {rules: [{name: a, match: [{}], require: Authenticated}]}}`, wantErr: "neither a jwt, a tokens nor an apiKeys section"},
 	"keyed by Subject with jwt":        {spec: limit(`limit: 1/second, keyBy: [{type: Subject}]`)},
 	"keyed by Subject without":         {spec: `{selector: {}, rateLimits: [{name: a, limit: 1/second, keyBy: [{type: Subject}]}]}`, wantErr: "keyed by Subject or Claim"},
 	"the limits of the issue": {spec: limit(`keyBy: [{type: Subject}], limit: 10/minute,

@@ -12,6 +12,12 @@ func (s *SecurityPolicySpec) WithDefaults() SecurityPolicySpec {
 		set(&out.Ports[i].Protocol, DefaultProtocol)
 	}
 	set(&out.UpstreamProtocol, DefaultUpstream)
+	if out.UpstreamTLS != nil {
+		set(&out.UpstreamTLS.ServerName, DefaultUpstreamServerName)
+	}
+	if out.TLS != nil {
+		out.TLS.setDefaults()
+	}
 	if out.Paths != nil {
 		out.Paths.setDefaults()
 	}
@@ -32,7 +38,7 @@ func (s *SecurityPolicySpec) WithDefaults() SecurityPolicySpec {
 	if out.Sessions != nil {
 		out.Sessions.setDefaults(out.Tokens)
 	}
-	out.Authorization.setDefaults(out.JWT != nil || out.Tokens != nil || out.APIKeys != nil)
+	out.Authorization.setDefaults(out.JWT != nil || out.Tokens != nil || out.APIKeys != nil || out.TLS.Identifies())
 	if a := out.APIKeys; a != nil {
 		if len(a.From) == 0 && a.KeysRef != nil {
 			a.From = []APIKeyLocation{{Header: DefaultAPIKeyHeader}}
@@ -77,6 +83,27 @@ func (s *SecurityPolicySpec) addImplied() {
 		ensure(&s.Sessions)
 	}
 	ensure(&s.Authorization)
+}
+
+func (t *TLS) setDefaults() {
+	set(&t.MinVersion, DefaultTLSVersion)
+	if t.Redirect != nil {
+		set(&t.Redirect.Port, DefaultTLSRedirectPort)
+	}
+	for i := range t.Certificates {
+		if v := t.Certificates[i].Vault; v != nil && v.PKI != nil {
+			set(&v.PKI.Mount, DefaultPKIMount)
+		}
+	}
+	if c := t.ClientCertificates; c != nil {
+		set(&c.Mode, DefaultClientCertificates)
+		setFormats(c.ClaimsToHeaders)
+	}
+}
+
+// Identifies reports whether the certificate of a client is a credential.
+func (t *TLS) Identifies() bool {
+	return t != nil && t.ClientCertificates != nil && t.ClientCertificates.Identity != "" && t.ClientCertificates.Mode != ClientCertificatesNone
 }
 
 func (p *Paths) setDefaults() {

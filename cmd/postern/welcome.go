@@ -33,7 +33,11 @@ func (w welcome) print(o logOutput) {
 
 // lines returns pairs of a topic and its text.
 func (w welcome) lines() [][2]string {
-	address := urlOf(w.address.String())
+	address, try := urlOf(w.address.String()), "curl -i "
+	if w.server.Document.TLS != nil {
+		// The certificate is for the names of the service, and its CA may not be that of this machine.
+		address, try = "https"+strings.TrimPrefix(address, "http"), "curl -ik "
+	}
 	lines := [][2]string{
 		{"rules", w.rules()},
 		{"requests", address + ", to the app at " + w.server.Upstream.String()},
@@ -44,7 +48,7 @@ func (w welcome) lines() [][2]string {
 	if p := w.server.Document; w.server.Loopback != "" && (p.Tokens != nil || len(p.Providers) > 0 || p.Passwords != nil) {
 		lines = append(lines, [2]string{"app API", urlOf(w.server.Loopback) + ", also for --server of postern sessions and postern revoke"})
 	}
-	return append(lines, [2]string{"state", w.state()}, [2]string{"changes", w.changes()}, [2]string{"try", "curl -i " + address + "/"},
+	return append(lines, [2]string{"state", w.state()}, [2]string{"changes", w.changes()}, [2]string{"try", try + address + "/"},
 		[2]string{"stop", "Ctrl-C"})
 }
 

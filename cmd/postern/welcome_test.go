@@ -53,6 +53,7 @@ func TestWelcomeVariants(t *testing.T) {
 		"no admin port":    {func(w *welcome) { w.server.Admin = "" }, "", "health"},
 		"no app API":       {func(w *welcome) { w.server.Loopback, w.server.Document.Passwords = "", &compiled.Passwords{} }, "", "app API"},
 		"app API unused":   {func(w *welcome) { w.server.Loopback = "127.0.0.1:1" }, "", "app API"},
+		"TLS":              {func(w *welcome) { w.server.Document.TLS = &compiled.TLS{} }, "curl -ik https://127.0.0.1", "curl -i http"},
 		"an IPv6 listener": {func(w *welcome) { w.address = netip.MustParseAddrPort("[::1]:80") }, "curl -i http://[::1]:80/", ""},
 	} {
 		t.Run(name, func(t *testing.T) {

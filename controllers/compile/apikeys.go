@@ -31,10 +31,11 @@ func (c *compiler) apiKeys(in *v1alpha1.APIKeys) *compiled.APIKeys {
 const keyLifetime = 10 * 365 * 24 * time.Hour
 
 // applies reports whether a revocation applies to the identities of an issuer. To users of a file only those of a subject do. To API
-// keys those of a subject do, and, if they name the issuer of API keys, those of a key whose id is tokenID.
+// keys and client certificates those of a subject do, and, if they name their issuer, those of tokenID: the id of a key, or the
+// fingerprint of a certificate.
 func applies(r *v1alpha1.TokenRevocation, issuer string) bool {
 	switch issuer {
-	case compiled.APIKeysIssuer:
+	case compiled.APIKeysIssuer, compiled.ClientCertificatesIssuer:
 		return r.Spec.Subject != "" || r.Spec.Issuer == issuer && r.Spec.TokenID != ""
 	case compiled.BasicUsersIssuer:
 		return r.Spec.Subject != ""

@@ -24,8 +24,8 @@ func (c *compiler) authorization(spec *v1alpha1.SecurityPolicySpec) compiled.Aut
 }
 
 func (c *compiler) needsProvider(spec *v1alpha1.SecurityPolicySpec, field string, r v1alpha1.Requirement) {
-	if spec.JWT == nil && spec.Tokens == nil && spec.APIKeys == nil && r == v1alpha1.RequireAuthenticated {
-		c.errorf(field, "Authenticated needs a jwt, a tokens or an apiKeys section to authenticate with: add jwt.providers, or write Anonymous or Deny")
+	if spec.JWT == nil && spec.Tokens == nil && spec.APIKeys == nil && !spec.TLS.Identifies() && r == v1alpha1.RequireAuthenticated {
+		c.errorf(field, "Authenticated needs a jwt, a tokens or an apiKeys section, or tls.clientCertificates.identity, to authenticate with: add jwt.providers, or write Anonymous or Deny")
 	}
 }
 

@@ -121,6 +121,8 @@ func (c *compiler) policy(in *v1alpha1.SecurityPolicy, spec *v1alpha1.SecurityPo
 		PasswordPolicy:  c.passwordPolicy(in, spec.PasswordPolicy),
 		LoginProtection: c.loginProtection(spec.LoginProtection),
 		APIKeys:         c.apiKeys(spec.APIKeys),
+		TLS:             c.tls(spec.TLS),
+		UpstreamTLS:     c.upstreamTLS(spec.UpstreamTLS),
 		Authorization:   c.authorization(spec),
 		Headers:         headers(spec.Headers),
 		CORS:            c.cors(spec.CORS),

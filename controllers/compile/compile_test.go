@@ -118,7 +118,48 @@ func TestFindings(t *testing.T) {
 		},
 		"authentication by nobody": {
 			spec:      `authorization: {default: Authenticated}`,
-			wantField: "spec.authorization.default", wantMessage: "a jwt, a tokens or an apiKeys section", wantSeverity: compile.Error,
+			wantField: "spec.authorization.default", wantMessage: "a jwt, a tokens or an apiKeys section, or tls.clientCertificates.identity", wantSeverity: compile.Error,
+		},
+		"plain HTTP beside TLS": {
+			spec:      `tls: {mode: Permissive, certificates: [{secretRef: {name: a}}]}`,
+			wantField: "spec.tls.mode", wantMessage: "anyone on the network", wantSeverity: compile.Warning,
+		},
+		"certificates beside tokens": {
+			spec: `{jwt: {providers: [{name: a, issuer: i, audiences: [x], algorithms: [HS256], jwks: {secretKeyRef: {name: s, key: k}}}]},
+				tls: {mode: Require, certificates: [{secretRef: {name: a}}], clientCertificates: {caRef: {secretKeyRef: {name: c, key: ca.crt}}, identity: URISAN}}}`,
+			wantField: "spec.tls.clientCertificates.identity", wantMessage: "a certificate and no token", wantSeverity: compile.Warning,
+		},
+		"a certificate twice": {
+			spec:      `tls: {mode: Require, certificates: [{secretRef: {name: a}}, {secretRef: {name: a}}]}`,
+			wantField: "spec.tls.certificates[1]", wantMessage: "write each once", wantSeverity: compile.Error,
+		},
+		"no certificates": {
+			spec:      `tls: {mode: Require, certificates: []}`,
+			wantField: "spec.tls.certificates", wantMessage: "write 1 to 16", wantSeverity: compile.Error,
+		},
+		"a certificate without a source": {
+			spec:      `tls: {mode: Require, certificates: [{}]}`,
+			wantField: "spec.tls.certificates[0]", wantMessage: "exactly one of secretRef and vault", wantSeverity: compile.Error,
+		},
+		"a certificate of a Vault that is not there": {
+			spec:      `tls: {mode: Require, certificates: [{vault: {pki: {role: r, commonName: a.example.com}}}]}`,
+			wantField: "spec", wantMessage: "the SidecarClass has no Vault", wantSeverity: compile.Error,
+		},
+		"certificates of clients without a CA": {
+			spec:      `tls: {mode: Require, certificates: [{secretRef: {name: a}}], clientCertificates: {mode: Require}}`,
+			wantField: "spec.tls.clientCertificates.caRef", wantMessage: "no CA to verify", wantSeverity: compile.Error,
+		},
+		"a trust domain of another identity": {
+			spec:      `tls: {mode: Require, certificates: [{secretRef: {name: a}}], clientCertificates: {caRef: {secretKeyRef: {name: c, key: ca.crt}}, identity: Subject, trustDomains: [a]}}`,
+			wantField: "spec.tls.clientCertificates.trustDomains", wantMessage: "identity URISAN only", wantSeverity: compile.Error,
+		},
+		"a trust domain in upper case": {
+			spec:      `tls: {mode: Require, certificates: [{secretRef: {name: a}}], clientCertificates: {caRef: {secretKeyRef: {name: c, key: ca.crt}}, identity: URISAN, trustDomains: [Example.org]}}`,
+			wantField: "spec.tls.clientCertificates.trustDomains[0]", wantMessage: "not a SPIFFE trust domain", wantSeverity: compile.Error,
+		},
+		"TLS to an app without a name": {
+			spec:      `upstreamTLS: {caRef: {secretKeyRef: {name: c, key: ca.crt}}, serverName: "a b"}`,
+			wantField: "spec.upstreamTLS.serverName", wantMessage: "not a DNS name", wantSeverity: compile.Error,
 		},
 		"a key in the query": {
 			spec:      `apiKeys: {from: [{query: api_key}], keysRef: {secretKeyRef: {name: k, key: k}}}`,

@@ -31,6 +31,8 @@ SecurityPolicy:
     compression: {}
     passwordPolicy: {hash: {}, rules: {remember: 5, breachedPasswords: {url: "https://p.example.com/range"}}, routes: [{match: [{paths: [/register]}], password: {json: password}, account: {json: email}}]}
     apiKeys: {keysRef: {secretKeyRef: {name: k, key: k}}, claimsToHeaders: [{claim: sub, header: X-C}]}
+    tls: {mode: Require, certificates: [{vault: {pki: {role: r, commonName: a.example.com}}}], redirect: {}, clientCertificates: {caRef: {secretKeyRef: {name: s, key: k}}, identity: URISAN, claimsToHeaders: [{claim: sub, header: X-D}]}}
+    upstreamTLS: {caRef: {secretKeyRef: {name: s, key: k}}}
     audit: {}
 SidecarClass:
   spec:
@@ -49,6 +51,12 @@ var others = map[string]string{
 	"SecurityPolicy.spec.ports[].protocol":                                 "TCP",
 	"SecurityPolicy.spec.undeclaredPorts":                                  "Allow",
 	"SecurityPolicy.spec.upstreamProtocol":                                 "HTTP1",
+	"SecurityPolicy.spec.upstreamTLS.serverName":                           "orders",
+	"SecurityPolicy.spec.tls.minVersion":                                   `"1.3"`,
+	"SecurityPolicy.spec.tls.redirect.port":                                "8443",
+	"SecurityPolicy.spec.tls.certificates[].vault.pki.mount":               "pki/shop",
+	"SecurityPolicy.spec.tls.clientCertificates.mode":                      "Require",
+	"SecurityPolicy.spec.tls.clientCertificates.claimsToHeaders[].format":  "JSON",
 	"SecurityPolicy.spec.paths.encodedSlash":                               "Keep",
 	"SecurityPolicy.spec.paths.semicolon":                                  "Keep",
 	"SecurityPolicy.spec.paths.backslash":                                  "Keep",

@@ -51,7 +51,7 @@ func (c *compiler) warnHistory(p *compiled.Policy) {
 
 // authenticates reports whether requests can have an identity.
 func authenticates(p *compiled.Policy) bool {
-	return p.Tokens != nil || len(p.Providers) > 0 || p.APIKeys != nil
+	return p.Tokens != nil || len(p.Providers) > 0 || p.APIKeys != nil || p.TLS.Identifies()
 }
 
 // isPublic reports whether a rule of authorization lists the same paths and requires no identity.

@@ -156,6 +156,9 @@ func trusted(p *compiled.Policy) []trust {
 	if p.APIKeys != nil && p.APIKeys.Users != nil {
 		add(trust{compiled.BasicUsersIssuer, keyLifetime, keyLifetime})
 	}
+	if p.TLS.Identifies() {
+		add(trust{compiled.ClientCertificatesIssuer, keyLifetime, keyLifetime})
+	}
 	return out
 }
 

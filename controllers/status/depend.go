@@ -34,6 +34,9 @@ var (
 	needsKeys  = need{compiled.ProblemKeys, []string{
 		v1alpha1.ReasonKeysUnavailable, v1alpha1.ReasonRefreshFails,
 	}, v1alpha1.ReasonKeysUnavailable}
+	needsCertificate = need{compiled.ProblemCertificate, []string{
+		v1alpha1.ReasonCertificateUnavailable, v1alpha1.ReasonCertificateExpired, v1alpha1.ReasonCertificateExpiring, v1alpha1.ReasonRefreshFails, v1alpha1.ReasonListOutdated,
+	}, v1alpha1.ReasonCertificateUnavailable}
 	needsRedis = need{compiled.ProblemRedis, []string{v1alpha1.ReasonRedisUnavailable, v1alpha1.ReasonRedisEvicts}, v1alpha1.ReasonRedisUnavailable}
 )
 
@@ -59,6 +62,9 @@ func (in *Input) dependencies() []metav1.Condition {
 			c.Message += in.keySources()
 		}
 		out = append(out, c)
+	}
+	if in.Compiled != nil && (in.Compiled.TLS != nil || in.Compiled.UpstreamTLS != nil) {
+		out = append(out, in.dependency(v1alpha1.ConditionCertificateReady, needsCertificate, "able to use their certificates"))
 	}
 	return out
 }

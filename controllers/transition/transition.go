@@ -38,7 +38,7 @@ func Record(recorder events.EventRecorder, object runtime.Object, before, after 
 
 // faults are conditions that are False only if something is wrong, never while things are starting.
 var faults = []string{v1alpha1.ConditionAccepted, v1alpha1.ConditionVaultReady, v1alpha1.ConditionSigningKeyReady, v1alpha1.ConditionKeysReady,
-	v1alpha1.ConditionPodsAdmitted}
+	v1alpha1.ConditionCertificateReady, v1alpha1.ConditionPodsAdmitted}
 
 // kindOf returns Warning for a condition that is no longer True, for one of faults that is False, and for a namespace without the
 // label, which has to be added.

@@ -18,8 +18,10 @@ import (
 	"github.com/posterndev/postern/sidecar/audit/trail"
 	"github.com/posterndev/postern/sidecar/httpkit/event"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
+	"github.com/posterndev/postern/sidecar/httpkit/secured"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 	"github.com/posterndev/postern/sidecar/httpkit/tracing"
+	"github.com/posterndev/postern/sidecar/keys/certificate"
 	"github.com/posterndev/postern/sidecar/keys/password"
 	"github.com/posterndev/postern/sidecar/keys/signing"
 	"github.com/posterndev/postern/sidecar/login/backchannel"
@@ -49,6 +51,8 @@ type Config struct {
 	App stage.Handler
 	// Local returns the address and port that the client connected to.
 	Local func(ctx context.Context) netip.AddrPort
+	// TLS returns the TLS session of the client's connection, or nil. It may be nil.
+	TLS func(ctx context.Context) *secured.Session
 	// OnlyPort is the port of the only listener in postern run. It replaces the ports of the policy. It is 0 in a pod.
 	OnlyPort uint16
 	Logger   *slog.Logger
@@ -89,10 +93,17 @@ func (s *Snapshot) build(p *compiled.Policy, c Config) error {
 		return err
 	}
 	s.onClose(acquirer.Close)
+	if s.tls, err = acquirer.TLS(); err != nil {
+		return fmt.Errorf("tls: %w", err)
+	}
+	if s.upstreamTLS, err = acquirer.UpstreamTLS(); err != nil {
+		return fmt.Errorf("upstreamTLS: %w", err)
+	}
 	given, err := acquire(acquirer, p)
 	if err != nil {
 		return err
 	}
+	given.clients = s.tls.VerifiesClients()
 	given.metrics, given.logger, given.app = c.Resources.Metrics(), c.Logger, upstreamProtocol(p, c.App)
 	given.untrustedProxy = c.Resources.SeeUntrustedProxy
 	given.encoders, given.trace, given.now, given.sleep = c.Resources.Encoders(), c.Trace, c.Now, c.Sleep
@@ -125,7 +136,7 @@ func (s *Snapshot) build(p *compiled.Policy, c Config) error {
 		return err
 	}
 	s.handler, err = accesslog.New(accesslog.Config{
-		Metrics: given.metrics.Requests, Events: given.events, Logger: c.Logger, Shadow: p.Mode == compiled.Shadow, Local: c.Local, IDs: ids, Routes: routes, Now: c.Now,
+		Metrics: given.metrics.Requests, Events: given.events, Logger: c.Logger, Shadow: p.Mode == compiled.Shadow, Local: c.Local, TLS: c.TLS, IDs: ids, Routes: routes, Now: c.Now,
 		Tracing: tracing.New(tracing.Config{Tracer: given.tracer, Trusted: built.client.Trusts, Policy: resources.Scope(p)}),
 	}, built.handler)
 	return err
@@ -168,6 +179,8 @@ type parts struct {
 	// tracer is nil if the policy exports no traces.
 	tracer trace.Tracer
 	replay backchannel.Replay
+	// clients verifies the certificates of clients; nil if the policy asks for none.
+	clients *certificate.Clients
 	// untrustedProxy is nil if the document is only checked.
 	untrustedProxy func(netip.Addr)
 	// encoders is nil if the document is only checked.

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/sidecar/resources"
 	"github.com/posterndev/postern/sidecar/stages/clientaddr"
 )
 
@@ -16,6 +17,9 @@ type Snapshot struct {
 	handler http.Handler
 	ports   map[uint16]compiled.Protocol
 	client  clientaddr.Locator
+	// tls and upstreamTLS are nil without TLS.
+	tls         *resources.TLS
+	upstreamTLS *resources.UpstreamTLS
 	// appAPI is nil if the policy is deleted.
 	appAPI http.Handler
 
@@ -41,6 +45,12 @@ func (s *Snapshot) Activate() { s.activate() }
 // AppAPI returns the API for the app itself, for a listener that only the pod can reach. It is nil if the policy is
 // deleted.
 func (s *Snapshot) AppAPI() http.Handler { return s.appAPI }
+
+// TLS returns what handshakes with clients need; nil if the policy serves plain HTTP.
+func (s *Snapshot) TLS() *resources.TLS { return s.tls }
+
+// UpstreamTLS returns what handshakes with the app need; nil for plain HTTP.
+func (s *Snapshot) UpstreamTLS() *resources.UpstreamTLS { return s.upstreamTLS }
 
 // Policy returns the document. It must not be changed.
 func (s *Snapshot) Policy() *compiled.Policy { return s.policy }

@@ -129,7 +129,7 @@ func (b *builder) clientAddress() clientaddr.Config {
 	if l := b.policy.LoginProtection; l != nil && l.Challenge != nil && !b.policy.Deleted {
 		tokens = append(tokens, l.Challenge.Header)
 	}
-	return clientaddr.Config{Trusted: b.trustedProxies(), Tokens: tokens, Untrusted: b.untrustedProxy}
+	return clientaddr.Config{Trusted: b.trustedProxies(), Tokens: tokens, TLS: b.policy.TLS != nil, Untrusted: b.untrustedProxy}
 }
 
 func routeMatches(ms []compiled.Match) []route.Match {

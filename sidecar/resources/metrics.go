@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/posterndev/postern/sidecar/audit/trail"
+	"github.com/posterndev/postern/sidecar/keys/certificate"
 	"github.com/posterndev/postern/sidecar/keys/vault"
 	"github.com/posterndev/postern/sidecar/login/revocation"
 	"github.com/posterndev/postern/sidecar/login/token"
@@ -41,6 +42,8 @@ type Metrics struct {
 	audit      *trail.Metrics
 	database   *postgres.Metrics
 	telemetry  *telemetry.Metrics
+	// certificates are registered by New.
+	certificates *certificate.Metrics
 }
 
 func newMetrics(r prometheus.Registerer, now func() time.Time) (m Metrics, err error) {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/posterndev/postern/sidecar/audit/trail"
 	"github.com/posterndev/postern/sidecar/keys/apikey"
+	"github.com/posterndev/postern/sidecar/keys/certificate"
 	"github.com/posterndev/postern/sidecar/keys/htpasswd"
 	"github.com/posterndev/postern/sidecar/keys/jwks"
 	"github.com/posterndev/postern/sidecar/keys/password"
@@ -102,6 +103,10 @@ type Resources struct {
 	// apiKeys read key files, and users files of users.
 	apiKeys *pool.Pool[string, *apikey.Store]
 	users   *pool.Pool[string, *htpasswd.Store]
+	// certificates are those that clients see. authorities and lists are the CAs and revocation lists of others.
+	certificates *pool.Pool[string, held]
+	authorities  *pool.Pool[string, *certificate.AuthorityStore]
+	lists        *pool.Pool[string, *certificate.ListStore]
 	// trails are the audit trails.
 	trails *pool.Pool[string, *trail.Trail]
 
@@ -134,6 +139,7 @@ func New(c Config) (*Resources, error) {
 		// A closed ring still signs and verifies for the requests in progress. It only stops reading its key, and the name of that
 		// key may be the mistake that the new document corrects.
 		rings: pool.New[string, ring](0), hashers: pool.New[string, *password.Hasher](delay), apiKeys: pool.New[string, *apikey.Store](0), users: pool.New[string, *htpasswd.Store](0),
+		certificates: pool.New[string, held](0), authorities: pool.New[string, *certificate.AuthorityStore](0), lists: pool.New[string, *certificate.ListStore](0),
 		trails: pool.New[string, *trail.Trail](delay),
 		traces: pool.New[string, *telemetry.Traces](delay), logs: pool.New[string, *telemetry.Logs](delay),
 		ended:  newEndedSessions(),
@@ -150,6 +156,9 @@ func New(c Config) (*Resources, error) {
 		return nil, err
 	}
 	if r.metrics, err = newMetrics(c.Registerer, c.Now); err != nil {
+		return nil, err
+	}
+	if r.metrics.certificates, err = certificate.NewMetrics(c.Registerer, heldCertificates(r.certificates)); err != nil {
 		return nil, err
 	}
 	if _, err = apikey.NewMetrics(c.Registerer, r.apiKeys.InUse); err != nil {
@@ -178,6 +187,9 @@ func (r *Resources) Close() {
 	r.rings.CloseAll()
 	r.apiKeys.CloseAll()
 	r.users.CloseAll()
+	r.certificates.CloseAll()
+	r.authorities.CloseAll()
+	r.lists.CloseAll()
 	r.traces.CloseAll()
 	r.logs.CloseAll()
 	r.indexes.CloseAll()

@@ -32,6 +32,9 @@ func (r *Resources) Unready() string {
 			return noKey(st)
 		}
 	}
+	if missing := r.missingCertificate(); missing != "" {
+		return missing
+	}
 	for _, index := range r.indexes.InUse() {
 		select {
 		case <-index.Ready():
@@ -75,6 +78,7 @@ func (r *Resources) Problems() []compiled.Problem {
 	for _, p := range r.keyFileProblems() {
 		add(compiled.ProblemKeys, p.Reason, p.Message)
 	}
+	problems = append(problems, r.certificateProblems()...)
 	if p, ok := r.untrusted.problem(); ok {
 		problems = append(problems, p)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/sidecar/chain"
+	"github.com/posterndev/postern/sidecar/conn/secure"
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
 	"github.com/posterndev/postern/sidecar/resources"
@@ -26,6 +27,8 @@ type enforcer struct {
 	// error refuses the new one.
 	onActivate func(next, current *chain.Snapshot) error
 
+	// security is nil in tests without TLS.
+	security *security
 	// documents shows the active document; nil shows nothing.
 	documents *documentMetrics
 
@@ -40,6 +43,9 @@ type enforcer struct {
 type activeSnapshot struct {
 	*chain.Snapshot
 	hash string
+	// clients and app perform the handshakes with clients and with the app; nil without TLS.
+	clients *secure.Server
+	app     *secure.Upstream
 	// firstAt is when the process got its first snapshot.
 	firstAt time.Time
 }
@@ -60,6 +66,12 @@ func (e *enforcer) apply(ctx context.Context, p *compiled.Policy, hash string) e
 		e.documents.reject()
 		return err
 	}
+	clients, app, err := e.security.of(snapshot)
+	if err != nil {
+		snapshot.Close()
+		e.documents.reject()
+		return err
+	}
 	before := e.current()
 	if e.onActivate != nil {
 		if err := e.onActivate(snapshot, before.Snapshot); err != nil {
@@ -68,7 +80,7 @@ func (e *enforcer) apply(ctx context.Context, p *compiled.Policy, hash string) e
 			return err
 		}
 	}
-	next := &activeSnapshot{Snapshot: snapshot, hash: hash, firstAt: before.firstAt}
+	next := &activeSnapshot{Snapshot: snapshot, hash: hash, clients: clients, app: app, firstAt: before.firstAt}
 	if next.firstAt.IsZero() {
 		next.firstAt = time.Now()
 	}

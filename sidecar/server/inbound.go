@@ -131,9 +131,10 @@ func (s *sidecar) newTCP() (*passthrough.Proxy, error) {
 // newSet creates the listeners; none is open yet.
 func (s *sidecar) newSet() (*listen.Set, error) {
 	return listen.New(listen.Config{
-		Decide:   s.decide,
-		Places:   s.connections.Limiter,
-		TCP:      func(conn *listen.Conn) { s.tcp.Serve(context.Background(), conn, conn.Local()) },
+		Decide:    s.decide,
+		Places:    s.connections.Limiter,
+		TCP:       func(conn *listen.Conn) { s.tcp.Serve(context.Background(), conn, conn.Local()) },
+		Handshake: s.handshake, Handshakes: s.handshakes,
 		OnRefuse: func(_ netip.AddrPort, why listen.Refusal) { s.counters.refused.WithLabelValues(string(why)).Inc() },
 		OnBind: func(addr netip.AddrPort, err error) {
 			if err != nil {

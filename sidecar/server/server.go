@@ -22,6 +22,7 @@ import (
 	http1 "github.com/posterndev/postern/sidecar/conn/http1/server"
 	"github.com/posterndev/postern/sidecar/conn/listen"
 	"github.com/posterndev/postern/sidecar/conn/passthrough"
+	"github.com/posterndev/postern/sidecar/conn/secure"
 	"github.com/posterndev/postern/sidecar/resources"
 	"github.com/posterndev/postern/sidecar/stages/upstream"
 )
@@ -137,7 +138,7 @@ func newSidecar(cfg Config) (*sidecar, error) {
 	if err := s.openConnections(); err != nil {
 		return nil, err
 	}
-	if s.proxy, err = upstream.New(upstream.Config{Target: cfg.Inbound.target, Logger: cfg.Logger}); err != nil {
+	if s.proxy, err = upstream.New(upstream.Config{Target: cfg.Inbound.target, DialContext: s.dialApp, Logger: cfg.Logger}); err != nil {
 		return nil, err
 	}
 	if s.tcp, err = s.newTCP(); err != nil {
@@ -156,8 +157,12 @@ func newSidecar(cfg Config) (*sidecar, error) {
 	}
 	s.enforcer = &enforcer{
 		resources: s.resources, level: cfg.Level, logger: cfg.Logger,
-		chain:      chain.Config{Resources: s.resources, ContainerPorts: cfg.ContainerPorts, App: s.proxy, Local: localAddress, Logger: cfg.Logger},
+		chain:      chain.Config{Resources: s.resources, ContainerPorts: cfg.ContainerPorts, App: s.proxy, Local: localAddress, TLS: sessionOf, Logger: cfg.Logger},
 		onActivate: s.activate,
+	}
+	s.enforcer.security = &security{tickets: secure.NewTickets()}
+	if s.enforcer.security.metrics, err = secure.NewMetrics(s.registry); err != nil {
+		return nil, err
 	}
 	if s.enforcer.documents, err = newDocumentMetrics(s.registry); err != nil {
 		return nil, err

@@ -41,7 +41,7 @@ type running struct {
 func start(t *testing.T, address string, c Config) *running {
 	t.Helper()
 	r := &running{address: address, admin: freeport.Address(t), log: &lines{}}
-	c.Admin, c.SecretsDir, c.Level = r.admin, t.TempDir(), &slog.LevelVar{}
+	c.Admin, c.Level = r.admin, &slog.LevelVar{}
 	c.Logger = slog.New(slog.NewTextHandler(r.log, nil))
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)

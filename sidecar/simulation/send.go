@@ -23,6 +23,10 @@ type Request struct {
 	// Address is that of the client or proxy that connects.
 	Address netip.Addr
 	Body    string
+	// Plain says that the request comes without TLS although the policy serves it.
+	Plain bool
+	// Certificate is that of the client; nil for none.
+	Certificate *ClientCertificate
 	// App is what the app responds if the request reaches it.
 	App AppResponse
 }
@@ -44,7 +48,11 @@ var DefaultAddress = netip.AddrFrom4([4]byte{192, 0, 2, 1})
 
 // Send sends r through the chain. An error says what in r is not a request.
 func (s *Simulation) Send(ctx context.Context, r Request) (*Result, error) {
-	in, err := r.http(ctx)
+	session, err := s.session(r)
+	if err != nil {
+		return nil, err
+	}
+	in, err := r.http(context.WithValue(ctx, tlsKey{}, session))
 	if err != nil {
 		return nil, err
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/sidecar/chain"
+	"github.com/posterndev/postern/sidecar/httpkit/secured"
 	"github.com/posterndev/postern/sidecar/resources"
 	"github.com/posterndev/postern/sidecar/stages/upstream"
 )
@@ -50,6 +51,8 @@ type Simulation struct {
 	shared   *resources.Resources
 	snapshot *chain.Snapshot
 	secrets  string
+	// authority is the CA of the run; nil if the policy serves no TLS.
+	authority *authority
 }
 
 // New returns a simulation of p, which is not changed. The error says what in p cannot run. The caller calls Close.
@@ -74,6 +77,9 @@ func (s *Simulation) start(p *compiled.Policy, c Config) (err error) {
 		return err
 	}
 	replaceVault(s.document)
+	if err := s.replaceTLS(s.document); err != nil {
+		return err
+	}
 	if err := s.keys.replaceOwn(s.document, s.secrets); err != nil {
 		return err
 	}
@@ -98,6 +104,10 @@ func (s *Simulation) start(p *compiled.Policy, c Config) (err error) {
 	}
 	s.snapshot, err = chain.Build(s.document, chain.Config{
 		Resources: s.shared, App: s.proxy, OnlyPort: appPort, Logger: logger, Trace: true, Now: s.Now,
+		TLS: func(ctx context.Context) *secured.Session {
+			session, _ := ctx.Value(tlsKey{}).(*secured.Session)
+			return session
+		},
 		Sleep: func(context.Context, time.Duration) {},
 		Local: func(context.Context) netip.AddrPort { return netip.AddrPortFrom(netip.IPv4Unspecified(), appPort) },
 	})

@@ -34,7 +34,7 @@ func NewAuthority(addresses ...net.IP) (*Authority, error) {
 	}
 	t := template("servertest")
 	t.IsCA, t.BasicConstraintsValid = true, true
-	t.KeyUsage |= x509.KeyUsageCertSign
+	t.KeyUsage |= x509.KeyUsageCertSign | x509.KeyUsageCRLSign
 	t.DNSNames, t.IPAddresses = []string{"localhost"}, append([]net.IP{net.IPv4(127, 0, 0, 1)}, addresses...)
 	a := &Authority{template: t, key: key}
 	if a.Certificate, err = a.sign(t, key); err != nil {

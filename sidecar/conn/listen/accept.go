@@ -111,7 +111,7 @@ func (a *acceptor) dispatch(tcp *net.TCPConn) {
 	}
 	switch a.set.config.Decide(local) {
 	case HTTP:
-		if a.set.config.Handshake == nil {
+		if !a.set.handshakes(conn.local) {
 			a.set.deliver(conn)
 			return
 		}

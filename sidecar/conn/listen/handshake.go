@@ -15,6 +15,11 @@ const defaultHandshakeTime = 10 * time.Second
 // the connection is closed.
 type Handshake func(ctx context.Context, conn net.Conn, local netip.AddrPort) (above net.Conn, protocol string, err error)
 
+// handshakes reports whether connections to local begin with a handshake.
+func (s *Set) handshakes(local netip.AddrPort) bool {
+	return s.config.Handshake != nil && (s.config.Handshakes == nil || s.config.Handshakes(local))
+}
+
 // handshake performs the handshake on conn. If that fails, it refuses conn and returns false.
 func (s *Set) handshake(conn *Conn) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), s.handshakeTime)

@@ -63,6 +63,8 @@ type Config struct {
 	// Handshake runs before the HTTP listener gets a connection; nil leaves connections unchanged. It does not run
 	// for TCP connections, whose bytes are passed through.
 	Handshake Handshake
+	// Handshakes reports whether connections to local begin with a handshake now; nil says that all do. The others cost nothing.
+	Handshakes func(local netip.AddrPort) bool
 	// Places bound the connections; nil bounds only their number, to 10000. A connection takes the place of one that
 	// can close. If none can, connections wait, one accepted per listener and the others in the kernel's backlog, and
 	// are served in order when others end. So a client waits and does not fail.

@@ -11,6 +11,7 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/httpkit/identity"
 	"github.com/posterndev/postern/sidecar/httpkit/route"
+	"github.com/posterndev/postern/sidecar/httpkit/secured"
 )
 
 // Info is the record of one request. It belongs to the request's goroutine: stages write it before the response; the
@@ -31,8 +32,10 @@ type Info struct {
 	ClientAddr netip.Addr
 	// Proxied says that the peer is a trusted proxy.
 	Proxied bool
-	// Scheme is "https" or "http", the client's scheme as a trusted proxy reported it. It is empty if that is not
-	// known.
+	// TLS is the TLS session of the connection; nil for a plain one.
+	TLS *secured.Session
+	// Scheme is "https" or "http": the client's scheme as a trusted proxy reported it, or else that of the connection if the policy serves TLS.
+	// It is empty if that is not known.
 	Scheme string
 	// Path is the normalised, decoded path for logs and for the sidecar's own endpoints. Rules match Target. An encoded slash is
 	// written %2F in it.

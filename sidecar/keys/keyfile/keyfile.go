@@ -40,6 +40,8 @@ type Source struct {
 	// Revocable says that an error of Source means that the value must not be used any more, as it is with Vault. Otherwise the last good
 	// file stays in use.
 	Revocable bool
+	// Background says that the first read may be slow, so that Open does not wait for it. Tried tells when it has ended.
+	Background bool
 	// Interval is how often the source is read; it defaults to DefaultInterval.
 	Interval time.Duration
 	Logger   *slog.Logger
@@ -61,6 +63,8 @@ type Store[F File] struct {
 	value  secret.Value // the latest that was parsed
 	parsed bool         // whether value is that of the source
 	state  atomic.Pointer[state[F]]
+	tried  chan struct{} // closed after the first read
+	once   sync.Once
 	cancel context.CancelFunc
 	done   chan struct{}
 }
@@ -82,9 +86,9 @@ func Open[F File](source Source, format Format[F]) *Store[F] {
 		source.Interval = DefaultInterval
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	s := &Store[F]{source: source, format: format, cancel: cancel, done: make(chan struct{})}
+	s := &Store[F]{source: source, format: format, cancel: cancel, done: make(chan struct{}), tried: make(chan struct{})}
 	s.state.Store(&state[F]{err: ErrUnavailable})
-	if !source.Revocable { // Vault may be slow, and the start of a sidecar does not wait for it
+	if !source.Revocable && !source.Background { // Vault may be slow, and the start of a sidecar does not wait for it
 		s.read(ctx)
 	}
 	go s.run(ctx)
@@ -114,6 +118,7 @@ func (s *Store[F]) run(ctx context.Context) {
 func (s *Store[F]) read(ctx context.Context) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	defer s.once.Do(func() { close(s.tried) })
 	last := s.state.Load()
 	value, err := s.source.Source.Read(ctx)
 	if ctx.Err() != nil {
@@ -159,6 +164,9 @@ func (s *Store[F]) File() (F, error) {
 	}
 	return st.file, nil
 }
+
+// Tried is closed after the first read.
+func (s *Store[F]) Tried() <-chan struct{} { return s.tried }
 
 // Err returns why the file in use is not the source's current one, or nil.
 func (s *Store[F]) Err() error { return s.state.Load().err }

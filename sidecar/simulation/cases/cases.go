@@ -65,6 +65,17 @@ type Request struct {
 	AddressText string `yaml:"address"`
 	Body        string `yaml:"body"`
 	Token       *Token `yaml:"token"`
+	// Plain says that the request comes without TLS although the policy serves it.
+	Plain bool `yaml:"plain"`
+	// ClientCertificate is made for the run.
+	ClientCertificate *ClientCertificate `yaml:"clientCertificate"`
+}
+
+// ClientCertificate has the names of a certificate.
+type ClientCertificate struct {
+	URI        string `yaml:"uri"`
+	DNS        string `yaml:"dns"`
+	CommonName string `yaml:"commonName"`
 }
 
 // Token is a token of a provider with Claims, which is made for the run, or an existing one.

@@ -58,8 +58,9 @@ func Run(ctx context.Context, p *compiled.Policy, with simulation.Config, c *Cas
 func send(ctx context.Context, p *compiled.Policy, s *simulation.Simulation, step *Step) (*simulation.Result, error) {
 	in := step.Request
 	r := simulation.Request{
-		Method: in.Method, Path: in.Path, Host: in.Host, Address: in.Address, Body: in.Body, Header: header(in.Headers),
-		App: simulation.AppResponse{Status: step.App.Status, Header: header(step.App.Headers), Body: step.App.Body},
+		Method: in.Method, Path: in.Path, Host: in.Host, Address: in.Address, Body: in.Body, Header: header(in.Headers), Plain: in.Plain,
+		Certificate: (*simulation.ClientCertificate)(in.ClientCertificate),
+		App:         simulation.AppResponse{Status: step.App.Status, Header: header(step.App.Headers), Body: step.App.Body},
 	}
 	if in.Token != nil {
 		name, value, err := credential(ctx, p, s, in.Token, r)

@@ -22,6 +22,7 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/request"
 	"github.com/posterndev/postern/sidecar/httpkit/requestid"
 	"github.com/posterndev/postern/sidecar/httpkit/route"
+	"github.com/posterndev/postern/sidecar/httpkit/secured"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 	"github.com/posterndev/postern/sidecar/httpkit/tracing"
 )
@@ -39,6 +40,8 @@ type Config struct {
 	// Local returns the address and port that the client connected to, before any redirect, from the request's
 	// context. If it is nil, net/http's value is used (http.LocalAddrContextKey).
 	Local func(ctx context.Context) netip.AddrPort
+	// TLS returns the TLS session of the client's connection from the request's context, or nil. It may be nil.
+	TLS func(ctx context.Context) *secured.Session
 	// IDs gives each request its id; nil for none.
 	IDs *requestid.IDs
 	// Tracing traces requests; nil for none.
@@ -137,6 +140,9 @@ func (h *handler) record(w http.ResponseWriter, r *http.Request) *record {
 	}
 	rec.metrics, rec.logger = h.cfg.Metrics, h.cfg.Logger
 	rec.info.Start, rec.info.Local, rec.info.Shadow = h.cfg.Now(), h.cfg.Local(r.Context()), h.cfg.Shadow
+	if h.cfg.TLS != nil {
+		rec.info.TLS = h.cfg.TLS(r.Context())
+	}
 	if agent := r.Header["User-Agent"]; len(agent) > 0 {
 		rec.info.UserAgent = agent[0]
 	}

@@ -26,6 +26,7 @@ import (
 type locator struct {
 	trusted    []netip.Prefix
 	untrusted  func(peer netip.Addr)
+	tls        bool
 	forwarding field.Names
 	// tokens are the headers that carry tokens, in canonical form.
 	tokens map[string]bool
@@ -37,13 +38,15 @@ type Config struct {
 	Trusted []netip.Prefix
 	// Tokens are the headers that a later stage reads tokens from and removes; variants of their names are dropped.
 	Tokens []string
+	// TLS says that the policy serves TLS, so that a connection without it is known to be plain.
+	TLS bool
 	// Untrusted is called for each request with the forwarding headers of a proxy whose peer is not trusted. It may be nil.
 	Untrusted func(peer netip.Addr)
 }
 
 // New returns the stage. A request fails with 500 if the listener does not report the peer's address.
 func New(c Config) stage.Stage {
-	l := &locator{trusted: unmapped(c.Trusted), untrusted: c.Untrusted, forwarding: field.NewNames(fieldset.Forwarding()...), tokens: map[string]bool{}}
+	l := &locator{trusted: unmapped(c.Trusted), untrusted: c.Untrusted, tls: c.TLS, forwarding: field.NewNames(fieldset.Forwarding()...), tokens: map[string]bool{}}
 	for _, name := range c.Tokens {
 		l.tokens[http.CanonicalHeaderKey(name)] = true
 	}
@@ -125,8 +128,22 @@ func (l *locator) locate(r *http.Request) error {
 		}
 		l.drop(r.Header, nil)
 	}
+	if info.Scheme == "" {
+		info.Scheme = l.connectionScheme(info)
+	}
 	setForwarded(r, info, chain)
 	return nil
+}
+
+// connectionScheme returns the scheme of the connection, or "" if a proxy that says nothing may have used TLS.
+func (l *locator) connectionScheme(info *request.Info) string {
+	switch {
+	case info.TLS != nil:
+		return "https"
+	case l.tls && !info.Proxied:
+		return "http"
+	}
+	return ""
 }
 
 // text returns peer as text: a part of remote, if that has it.
@@ -162,7 +179,11 @@ func isVariant(name string) bool { return strings.ContainsAny(name, "_.!#$%&'*+^
 func setForwarded(r *http.Request, info *request.Info, chain string) {
 	r.Header["X-Forwarded-For"] = info.Values(chain)
 	if len(r.Header["X-Forwarded-Proto"]) == 0 {
-		r.Header["X-Forwarded-Proto"] = info.Values("http")
+		scheme := "http"
+		if info.TLS != nil {
+			scheme = "https"
+		}
+		r.Header["X-Forwarded-Proto"] = info.Values(scheme)
 	}
 	if len(r.Header["X-Forwarded-Host"]) == 0 {
 		r.Header["X-Forwarded-Host"] = info.Values(r.Host)

@@ -55,7 +55,7 @@ func newTransports(cfg Config) *transports {
 	}
 	t.http2.Protocols.SetUnencryptedHTTP2(true)
 	t.http2.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
-		conn, err := dial(ctx, network, address)
+		conn, err := dial(context.WithValue(ctx, http2Key{}, true), network, address)
 		if err != nil {
 			return nil, err
 		}
@@ -64,6 +64,11 @@ func newTransports(cfg Config) *transports {
 	t.http2.HTTP2 = &http.HTTP2Config{MaxReceiveBufferPerStream: maxStreamBuffer}
 	return t
 }
+
+type http2Key struct{}
+
+// WantsHTTP2 reports whether a connection that Config.DialContext opens is for HTTP/2, so that TLS can agree on it by ALPN.
+func WantsHTTP2(ctx context.Context) bool { return ctx.Value(http2Key{}) != nil }
 
 // RoundTrip sends requests as HTTP/2 with prior knowledge (RFC 9113 §3.3).
 func (t *transports) RoundTrip(r *http.Request) (*http.Response, error) {

@@ -25,7 +25,7 @@ import (
 type Config struct {
 	// Target returns the app's host:port for the address and port that the client connected to. Required.
 	Target func(local netip.AddrPort) (hostport string)
-	// DialContext opens connections to the app; a net.Dialer if nil.
+	// DialContext opens connections to the app; a net.Dialer if nil. WantsHTTP2 tells it the protocol.
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
 	// Timeouts may be left zero.
 	Timeouts Timeouts
@@ -50,13 +50,16 @@ type Timeouts struct {
 	Idle time.Duration
 }
 
+// DialTimeout is the default of Timeouts.Dial.
+const DialTimeout = 5 * time.Second
+
 func (t Timeouts) withDefaults() Timeouts {
 	set := func(d *time.Duration, def time.Duration) {
 		if *d == 0 {
 			*d = def
 		}
 	}
-	set(&t.Dial, 5*time.Second)
+	set(&t.Dial, DialTimeout)
 	set(&t.ExpectContinue, time.Second)
 	set(&t.Idle, 1500*time.Millisecond)
 	return t

@@ -109,6 +109,7 @@ func (p *place) complaining(condition string, judged []judgement) []string {
 	kinds := map[string]string{
 		v1alpha1.ConditionSigningKeyReady: compiled.ProblemSigningKey, v1alpha1.ConditionKeysReady: compiled.ProblemKeys,
 		v1alpha1.ConditionVaultReady: compiled.ProblemVault, v1alpha1.ConditionSharedState: compiled.ProblemRedis,
+		v1alpha1.ConditionCertificateReady: compiled.ProblemCertificate,
 	}
 	for i := range judged {
 		if judged[i].reports(kinds[condition]) {

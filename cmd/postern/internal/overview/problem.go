@@ -169,7 +169,7 @@ func (p *place) otherProblems(s *subject, out *Policy, judged []judgement) []Pro
 		}
 	}
 	for _, kind := range []string{
-		v1alpha1.ConditionPodsAdmitted, v1alpha1.ConditionSigningKeyReady, v1alpha1.ConditionKeysReady, v1alpha1.ConditionVaultReady,
+		v1alpha1.ConditionPodsAdmitted, v1alpha1.ConditionSigningKeyReady, v1alpha1.ConditionKeysReady, v1alpha1.ConditionCertificateReady, v1alpha1.ConditionVaultReady,
 		v1alpha1.ConditionSharedState, v1alpha1.ConditionClientAddressKnown,
 	} {
 		c := meta.FindStatusCondition(s.Status.Conditions, kind)

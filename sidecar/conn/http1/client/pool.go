@@ -42,9 +42,11 @@ type conn struct {
 	target string
 	since  time.Time // unused since
 	// raw is nil if the connection has no socket. Such a connection is not kept, because nothing can look at what it has received.
-	raw   syscall.RawConn
-	peek  func(fd uintptr) bool
-	clean bool
+	raw  syscall.RawConn
+	peek func(fd uintptr) bool
+	// silent reports whether the layers above the socket hold no bytes that were not read; nil if there are none.
+	silent func() bool
+	clean  bool
 	// abort closes the connection when a context ends.
 	abort func()
 	call  call
@@ -55,6 +57,9 @@ func newConn(nc net.Conn, target string) *conn {
 	c.abort = func() { _ = nc.Close() }
 	if s, ok := nc.(syscall.Conn); ok {
 		c.raw, _ = s.SyscallConn()
+	}
+	if s, ok := nc.(interface{ Silent() bool }); ok {
+		c.silent = s.Silent
 	}
 	c.peek = func(fd uintptr) bool {
 		var b [1]byte
@@ -69,7 +74,7 @@ func newConn(nc net.Conn, target string) *conn {
 // the response to the next one. It is one system call.
 func (c *conn) usable() bool {
 	c.clean = false
-	return c.raw.Read(c.peek) == nil && c.clean
+	return c.raw.Read(c.peek) == nil && c.clean && (c.silent == nil || c.silent())
 }
 
 // take returns an unused connection, or nil.
