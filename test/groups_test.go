@@ -76,7 +76,7 @@ var groups = map[string]group{
 	"conn": {
 		may:    []string{"httpkit", "keys/secret"},
 		reason: "connections are below HTTP: they do not depend on policies, stages and logins",
-		order:  [][]string{{"framing", "listen", "passthrough", "probe", "redirect", "sockets", "websocket"}, {"capacity", "budget"}, {"share"}},
+		order:  [][]string{{"http1", "listen", "passthrough", "probe", "redirect", "sockets", "websocket"}, {"framing", "capacity", "budget"}, {"share"}},
 	},
 	"keys": {
 		may:    []string{"pool", "span"},
@@ -267,7 +267,7 @@ func TestForbiddenEdges(t *testing.T) {
 		"sessions import tokens":               {"login/session", "sidecar/login/token", true},
 		"tokens import sessions":               {"login/token", "sidecar/login/session", false},
 		"sessions import revocations":          {"login/session", "sidecar/login/revocation", true},
-		"connections import another":           {"conn/listen", "sidecar/conn/framing", true},
+		"connections import another":           {"conn/listen", "sidecar/conn/http1/server", true},
 		"connections import a stage":           {"conn/listen", "sidecar/stages/upstream", true},
 		"a store imports its user":             {"store/redis", "sidecar/login/session", true},
 		"resources import the chain":           {"resources", "sidecar/chain", true},

@@ -23,7 +23,7 @@ func TestOnePlace(t *testing.T) {
 		"request bodies": {regexp.MustCompile(`\b(MaxBytesReader|ParseForm|ParseMultipartForm|MultipartReader|PostForm|FormValue|PostFormValue)\b`), "httpkit/reqbody",
 			"reqbody bounds bodies and replays them to the app", nil},
 		"Connection":      {regexp.MustCompile(`\["Connection"\]|Get\("Connection"\)`), "stages/hopbyhop", "only one stage reads a client's hop-by-hop fields", nil},
-		"a request's TLS": {regexp.MustCompile(`\br\.TLS\b`), "", "TLS belongs to conn/listen: a request's TLS is never set", []string{"stages", "httpkit", "login"}},
+		"a request's TLS": {regexp.MustCompile(`\br\.TLS\b`), "", "TLS belongs to conn/listen: stages do not ask for it", []string{"stages", "httpkit", "login"}},
 		"TLS":             {regexp.MustCompile(`"crypto/tls"`), "listen", "framing is above TLS and does not depend on it", []string{"conn/framing", "conn/passthrough"}},
 	}
 	for name, tt := range tests {

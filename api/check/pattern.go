@@ -125,6 +125,9 @@ func isHex(c byte) bool {
 // Fixed reports whether the pattern has no placeholder: it matches one path, with and without a slash at its end.
 func (p *Pattern) Fixed() bool { return !p.rest && !slices.Contains(p.segments, "*") }
 
+// Segments returns the segments, of which * stands for any, and whether ** follows them. The caller must not change them.
+func (p *Pattern) Segments() (segments []string, rest bool) { return p.segments, p.rest }
+
 // Match reports whether the normalised path matches. One trailing slash is ignored; further empty segments count as segments.
 func (p *Pattern) Match(path string) bool {
 	if path == "" || path[0] != '/' {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/posterndev/postern/sidecar/httpkit/quoted"
 	"github.com/posterndev/postern/sidecar/server"
+	"github.com/posterndev/postern/sidecar/telemetry/logbatch"
 )
 
 // version is set at link time.
@@ -23,7 +24,9 @@ func main() {
 		return
 	}
 	level := &slog.LevelVar{}
-	logger := slog.New(slog.NewJSONHandler(os.Stdout, &slog.HandlerOptions{Level: level}))
+	lines := logbatch.NewWriter(os.Stdout)
+	defer func() { _ = lines.Flush() }()
+	logger := slog.New(logbatch.NewHandler(slog.NewJSONHandler(lines, &slog.HandlerOptions{Level: level}), lines))
 	quoted.StandardLog(logger)
 	environment, err := server.ReadEnvironment(os.Getenv)
 	if err != nil {

@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -16,7 +15,6 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/posterndev/postern/api/compiled"
-	"github.com/posterndev/postern/sidecar/conn/framing"
 )
 
 // door serves p in front of app as the sidecar's process does: behind the framing filter, with HTTP/1.1 and HTTP/2. It returns
@@ -30,13 +28,7 @@ func door(t *testing.T, p *compiled.Policy, app http.Handler) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(snapshot.Close)
-	server := httptest.NewUnstartedServer(framing.Upgrades(snapshot))
-	server.Listener = framing.Listener(server.Listener, framing.Config{HTTP2: true})
-	server.Config.ConnContext = framing.ConnContext
-	server.Config.Protocols = bothVersions()
-	server.Start()
-	t.Cleanup(server.Close)
-	return server.Listener.Addr().String()
+	return front(t, snapshot)
 }
 
 func bothVersions() *http.Protocols {

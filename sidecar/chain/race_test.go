@@ -3,4 +3,4 @@
 package chain
 
 // dropped is how many allocations the race detector adds to a request, because it makes pools drop values at random.
-const dropped = 5
+const dropped = 10

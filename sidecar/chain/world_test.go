@@ -31,7 +31,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/posterndev/postern/api/compiled"
-	"github.com/posterndev/postern/sidecar/conn/framing"
 	"github.com/posterndev/postern/sidecar/resources"
 	"github.com/posterndev/postern/sidecar/stages/loginprotection"
 	"github.com/posterndev/postern/sidecar/stages/upstream"
@@ -250,17 +249,11 @@ func (w *world) sidecarOf(shared *resources.Resources, p *compiled.Policy) *side
 	}
 	s := &sidecar{world: w, snapshot: &atomic.Pointer[Snapshot]{}, shared: shared, cfg: Config{Resources: shared, App: proxy, OnlyPort: 8080, Logger: log, Now: w.now, Sleep: w.sleep}}
 	s.apply(p)
-	server := httptest.NewUnstartedServer(framing.Upgrades(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { s.snapshot.Load().ServeHTTP(rw, r) })))
-	server.Config.Protocols, server.Config.ConnContext = bothVersions(), framing.ConnContext
-	// Without it, net/http resets connections on which a client still sends a refused body.
-	server.Listener = framing.Listener(server.Listener, framing.Config{HTTP2: true})
-	server.Start()
-	s.url = server.URL
 	w.t.Cleanup(func() {
-		server.Close()
 		s.snapshot.Load().Close()
 		proxy.Close()
 	})
+	s.url = "http://" + front(w.t, http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { s.snapshot.Load().ServeHTTP(rw, r) }))
 	return s
 }
 

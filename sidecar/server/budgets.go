@@ -8,7 +8,7 @@ import (
 
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/sidecar/conn/budget"
-	"github.com/posterndev/postern/sidecar/conn/framing"
+	http1 "github.com/posterndev/postern/sidecar/conn/http1/server"
 	"github.com/posterndev/postern/sidecar/httpkit/clientnet"
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/httpkit/response"
@@ -124,7 +124,7 @@ func (b *budgets) refuse(w http.ResponseWriter, r *http.Request, why budget.Refu
 func (b *budgets) claim(r *http.Request) budget.Claim {
 	addr, proxied := b.client(r)
 	c := budget.Claim{Address: clientnet.Of(addr), Shared: proxied}
-	if conn := framing.From(r.Context()); conn != nil {
+	if conn := http1.From(r.Context()); conn != nil {
 		c.Conn = conn
 	}
 	return c

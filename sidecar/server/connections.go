@@ -10,7 +10,7 @@ import (
 
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/sidecar/conn/capacity"
-	"github.com/posterndev/postern/sidecar/conn/framing"
+	http1 "github.com/posterndev/postern/sidecar/conn/http1/server"
 )
 
 // connectionMemory is the memory that one connection without a request may need, in bytes. Measured are 6 KiB for one that
@@ -124,7 +124,7 @@ func placeContext(ctx context.Context, conn net.Conn) context.Context {
 	if p := placeOf(conn); p != nil {
 		ctx = context.WithValue(ctx, placeKey{}, placed{p, conn})
 	}
-	return framing.ConnContext(ctx, conn)
+	return http1.ConnContext(ctx, conn)
 }
 
 // placed is a connection with its place.

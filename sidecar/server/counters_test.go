@@ -9,7 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 
-	"github.com/posterndev/postern/sidecar/conn/framing"
+	http1 "github.com/posterndev/postern/sidecar/conn/http1/server"
 	"github.com/posterndev/postern/sidecar/conn/listen"
 )
 
@@ -63,7 +63,7 @@ func TestCountersStartAtZero(t *testing.T) {
 		}
 	}
 	for name, want := range map[string]int{
-		"postern_connections_refused_total": len(listen.Refusals()), "postern_framing_refusals_total": len(unique(framing.Codes())),
+		"postern_connections_refused_total": len(listen.Refusals()), "postern_framing_refusals_total": len(unique(http1.Codes())),
 		"postern_tcp_connections_total": 6, "postern_admin_connections_closed_total": 4, "postern_revocation_index_loads_total": 2,
 		"postern_vault_requests_total": 10, "postern_vault_logins_total": 10, "postern_vault_renewals_total": 10,
 		"postern_token_events_total": 33, "postern_overload_refusals_total": 12, "postern_connections_closed_total": 9,

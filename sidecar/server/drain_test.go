@@ -39,7 +39,10 @@ func TestLeaveSendsClientsToOtherPods(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			app := newAppServer(c, &upgrades{}, stallConfig{stall: stallTimeout}, c.logger)
+			app, err := newAppServer(appConfig{handler: c, upgraded: &upgrades{}, stall: stallConfig{stall: stallTimeout}, logger: c.logger})
+			if err != nil {
+				t.Fatal(err)
+			}
 			defer app.Close()
 			go func() { _ = app.Serve(countListener{listener, accepted}) }()
 			h := &health{enforcer: c, now: time.Now}

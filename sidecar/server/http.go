@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"errors"
 	"log/slog"
 	"net"
@@ -11,8 +12,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/posterndev/postern/sidecar/conn/capacity"
-	"github.com/posterndev/postern/sidecar/conn/framing"
 	"github.com/posterndev/postern/sidecar/conn/framing/h2"
+	http1 "github.com/posterndev/postern/sidecar/conn/http1/server"
 	"github.com/posterndev/postern/sidecar/conn/listen"
 	"github.com/posterndev/postern/sidecar/conn/passthrough"
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
@@ -27,14 +28,50 @@ const (
 	streamWindow = 64 << 10
 )
 
-// newAppServer serves the app's HTTP ports: HTTP/1.1 and cleartext HTTP/2 with prior knowledge. Its upgraded
-// connections are in upgraded.
-func newAppServer(handler http.Handler, upgraded *upgrades, stall stallConfig, logger *slog.Logger) *http.Server {
+// appConfig configures the server of the app's HTTP ports.
+type appConfig struct {
+	handler http.Handler
+	// upgraded gets the upgraded connections.
+	upgraded *upgrades
+	stall    stallConfig
+	// onRefuse and respond are those of http1.Config; they may be nil.
+	onRefuse func(net.Conn, *httperr.Error)
+	respond  refuser
+	logger   *slog.Logger
+}
+
+// poisonRequests makes requests unusable after their handlers have returned. Tests set it.
+var poisonRequests bool
+
+// newAppServer serves the app's HTTP ports: HTTP/1.x, and cleartext HTTP/2 with prior knowledge.
+func newAppServer(c appConfig) (*http1.Server, error) {
+	return http1.New(http1.Config{
+		Handler: c.upgraded.track(c.handler), HTTP2: newHTTP2Server(c),
+		Limits:   http1.Limits{HeadBytes: maxHeader},
+		PlaceOf:  http1Place,
+		OnRefuse: c.onRefuse, Respond: c.respond,
+		Times: http1.Times{
+			Head: readHeaderTimeout, Idle: idleTimeout, Stall: c.stall.stall, Window: cmp.Or(c.stall.window, paceWindow),
+			Rest: restTime, Unread: lingerTime,
+		},
+		MinRate: c.stall.minRate, OnSlow: c.stall.onSlow, Logger: c.logger, Poison: poisonRequests,
+	})
+}
+
+// http1Place returns the place of a connection of HTTP/1.x.
+func http1Place(conn net.Conn) http1.Place {
+	if p := placeOf(conn); p != nil {
+		return p
+	}
+	return nil
+}
+
+// newHTTP2Server serves the connections of HTTP/2.
+func newHTTP2Server(c appConfig) *http.Server {
 	protocols := &http.Protocols{}
-	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
 	return &http.Server{
-		Handler:   withPlaces(withStallTimeouts(stall, framing.Upgrades(upgraded.track(withRefused(handler))))),
+		Handler:   http1.WithTLS(withPlaces(withStallTimeouts(c.stall, withRefused(c.handler)))),
 		Protocols: protocols,
 		HTTP2: &http.HTTP2Config{
 			MaxReadFrameSize:     h2.MaxFrame,
@@ -46,7 +83,7 @@ func newAppServer(handler http.Handler, upgraded *upgrades, stall stallConfig, l
 		ConnState:         connState,
 		MaxHeaderBytes:    maxHeader,
 		ConnContext:       placeContext,
-		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
+		ErrorLog:          slog.NewLogLogger(c.logger.Handler(), slog.LevelDebug),
 		// Otherwise net/http responds to OPTIONS * by itself, without any rule and without the access log.
 		DisableGeneralOptionsHandler: true,
 	}
@@ -79,7 +116,7 @@ func newCounters(r prometheus.Registerer) (counters, error) {
 
 // start gives every counter its series, because increase() does not count the event that creates one.
 func (c counters) start() {
-	for _, code := range framing.Codes() {
+	for _, code := range http1.Codes() {
 		c.framing.WithLabelValues(string(code))
 	}
 	for _, why := range listen.Refusals() {
@@ -93,15 +130,12 @@ func (c counters) start() {
 	}
 }
 
-// withFraming refuses ambiguous framing before net/http repairs it.
-func withFraming(listener net.Listener, logger *slog.Logger, c counters, respond refuser) net.Listener {
-	return framing.Listener(listener, framing.Config{
-		HTTP2: true, Respond: respond,
-		OnRefuse: func(conn net.Conn, refusal *httperr.Error) {
-			c.framing.WithLabelValues(string(refusal.Code)).Inc()
-			logger.Debug("request refused", "peer", conn.RemoteAddr().String(), "code", string(refusal.Code), "error", refusal)
-		},
-	})
+// onRefuse counts and logs the refusal of ambiguous framing.
+func (c counters) onRefuse(logger *slog.Logger) func(net.Conn, *httperr.Error) {
+	return func(conn net.Conn, refusal *httperr.Error) {
+		c.framing.WithLabelValues(string(refusal.Code)).Inc()
+		logger.Debug("request refused", "peer", conn.RemoteAddr().String(), "code", string(refusal.Code), "error", refusal)
+	}
 }
 
 // withRefused marks the HTTP/2 requests that were refused because of their head, so that next only responds.

@@ -9,7 +9,7 @@ import (
 
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/sidecar/chain"
-	"github.com/posterndev/postern/sidecar/conn/framing"
+	http1 "github.com/posterndev/postern/sidecar/conn/http1/server"
 	"github.com/posterndev/postern/sidecar/conn/listen"
 	"github.com/posterndev/postern/sidecar/conn/passthrough"
 	"github.com/posterndev/postern/sidecar/conn/sockets"
@@ -162,7 +162,7 @@ func (s *sidecar) decide(local netip.AddrPort) listen.Decision {
 
 // localAddress returns the address and port that the client of a request connected to.
 func localAddress(ctx context.Context) netip.AddrPort {
-	if conn := framing.From(ctx); conn != nil {
+	if conn := http1.From(ctx); conn != nil {
 		local, _ := listen.Local(conn)
 		return local
 	}

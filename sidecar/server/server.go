@@ -19,6 +19,7 @@ import (
 
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/sidecar/chain"
+	http1 "github.com/posterndev/postern/sidecar/conn/http1/server"
 	"github.com/posterndev/postern/sidecar/conn/listen"
 	"github.com/posterndev/postern/sidecar/conn/passthrough"
 	"github.com/posterndev/postern/sidecar/resources"
@@ -74,7 +75,7 @@ type sidecar struct {
 	proxy       *upstream.Proxy
 	tcp         *passthrough.Proxy
 	set         *listen.Set
-	app         *http.Server
+	app         *http1.Server
 	upgraded    upgrades
 	exposure    exposureMetrics
 	// unredirected says that the rules of Redirect were missing at the last check. Only watchSockets uses it.
@@ -171,7 +172,13 @@ func newSidecar(cfg Config) (*sidecar, error) {
 	}
 	s.budgets = newBudgets(s.limits, overload, s.enforcer.clientOf, s.enforcer.refuseOverload)
 	stall := stallConfig{stall: stallTimeout, minRate: s.enforcer.minBodyRate, onSlow: overload.slow.Inc}
-	s.app = newAppServer(s.budgets.bounded(s.enforcer), &s.upgraded, stall, cfg.Logger)
+	s.app, err = newAppServer(appConfig{
+		handler: s.budgets.bounded(s.enforcer), upgraded: &s.upgraded, stall: stall,
+		onRefuse: s.counters.onRefuse(cfg.Logger), respond: s.enforcer.refuseFraming, logger: cfg.Logger,
+	})
+	if err != nil {
+		return nil, err
+	}
 	return s, s.budgets.observe(s.registry)
 }
 
@@ -194,7 +201,7 @@ func (s *sidecar) activate(next, current *chain.Snapshot) error {
 func (s *sidecar) serve() <-chan error {
 	failed := make(chan error, 1)
 	go func() {
-		err := s.app.Serve(withFraming(s.set.HTTP(), s.cfg.Logger, s.counters, s.enforcer.refuseFraming))
+		err := s.app.Serve(s.set.HTTP())
 		if !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
 			failed <- err
 		}

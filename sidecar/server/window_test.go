@@ -28,7 +28,7 @@ func TestSlowAppStallsNoOtherUpload(t *testing.T) {
 	})
 	stall := stallConfig{stall: time.Minute, minRate: func() int { return 1 << 10 }, window: time.Second}
 	server := httptest.NewUnstartedServer(nil)
-	server.Config = newAppServer(handler, &upgrades{}, stall, slog.New(slog.DiscardHandler))
+	server.Config = newHTTP2Server(appConfig{handler: handler, stall: stall, logger: slog.New(slog.DiscardHandler)})
 	server.Start()
 	t.Cleanup(server.Close)
 	t.Cleanup(func() { close(proceed) })

@@ -4,7 +4,6 @@
 package strictjson
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"unicode/utf8"
@@ -34,101 +33,19 @@ func Object(data []byte, maxDepth int) (map[string]any, error) {
 	return ObjectWithin(data, Limits{Depth: maxDepth})
 }
 
-// ObjectWithin is like Object, with more limits.
+// ObjectWithin is like Object, with more limits. It reads accepted data once. The texts in the result do not keep data in memory.
 func ObjectWithin(data []byte, limits Limits) (map[string]any, error) {
-	if !utf8.Valid(data) || !json.Valid(data) {
-		return nil, ErrSyntax
+	s := scanner{data: data, left: limits.Values, bounded: limits.Values > 0}
+	object, err := s.document(limits.Depth)
+	if err == nil {
+		return object, nil
 	}
-	if loneSurrogate(data) {
+	// The error names the first of these that applies, wherever it is in data. Only data that is refused is read again.
+	switch {
+	case !utf8.Valid(data) || !json.Valid(data):
+		return nil, ErrSyntax
+	case loneSurrogate(data):
 		return nil, ErrSurrogate
 	}
-	d := decoder{Decoder: json.NewDecoder(bytes.NewReader(data)), left: limits.Values, bounded: limits.Values > 0}
-	d.UseNumber()
-	v, err := d.value(limits.Depth)
-	if err != nil {
-		return nil, err
-	}
-	object, ok := v.(map[string]any)
-	if !ok {
-		return nil, ErrSyntax
-	}
-	return object, nil
-}
-
-// decoder counts the values that it may still decode.
-type decoder struct {
-	*json.Decoder
-	left    int
-	bounded bool
-}
-
-// next counts a member or an element.
-func (d *decoder) next() error {
-	if d.left--; d.bounded && d.left < 0 {
-		return ErrValues
-	}
-	return nil
-}
-
-// value decodes the next value, which may have depth more levels.
-func (d *decoder) value(depth int) (any, error) {
-	token, err := d.Token()
-	if err != nil {
-		return nil, ErrSyntax
-	}
-	delim, ok := token.(json.Delim)
-	if !ok {
-		return token, nil
-	}
-	if depth == 0 {
-		return nil, ErrDepth
-	}
-	if delim == '{' {
-		return d.object(depth - 1)
-	}
-	return d.array(depth - 1)
-}
-
-func (d *decoder) object(depth int) (map[string]any, error) {
-	members := map[string]any{}
-	for d.More() {
-		if err := d.next(); err != nil {
-			return nil, err
-		}
-		token, err := d.Token()
-		name, ok := token.(string)
-		if err != nil || !ok {
-			return nil, ErrSyntax
-		}
-		if _, ok := members[name]; ok {
-			return nil, ErrDuplicate
-		}
-		if members[name], err = d.value(depth); err != nil {
-			return nil, err
-		}
-	}
-	return members, d.closing()
-}
-
-func (d *decoder) array(depth int) ([]any, error) {
-	elements := []any{}
-	for d.More() {
-		if err := d.next(); err != nil {
-			return nil, err
-		}
-		v, err := d.value(depth)
-		if err != nil {
-			return nil, err
-		}
-		elements = append(elements, v)
-	}
-	return elements, d.closing()
-}
-
-// closing reads the bracket that ends an object or an array.
-func (d *decoder) closing() error {
-	if _, err := d.Token(); err != nil {
-		return ErrSyntax
-	}
-	return nil
+	return nil, err
 }

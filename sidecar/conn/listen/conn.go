@@ -36,6 +36,9 @@ func (c *Conn) evict() { _ = c.tcp.Close() }
 // empty if there was no handshake or no agreement. The first bytes decide then.
 func (c *Conn) NegotiatedProtocol() string { return c.protocol }
 
+// Above returns the connection above the socket: after a handshake, that above TLS.
+func (c *Conn) Above() net.Conn { return c.Conn }
+
 // Local returns the app's address that the client connected to, before any redirect, unmapped.
 func (c *Conn) Local() netip.AddrPort { return c.local }
 

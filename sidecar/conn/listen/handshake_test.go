@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/posterndev/postern/sidecar/conn/framing"
+	http1 "github.com/posterndev/postern/sidecar/conn/http1/server"
 )
 
 // endingTLS returns a Handshake with a certificate of httptest, for both versions of HTTP, and the settings of a client.
@@ -38,13 +38,16 @@ func serveHTTP(t *testing.T, h *harness) {
 	t.Helper()
 	h.decision.Store(uint32(HTTP))
 	protocols := &http.Protocols{}
-	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
-	server := &http.Server{Protocols: protocols, ConnContext: framing.ConnContext, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		local, _ := Local(framing.From(r.Context()))
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		local, _ := Local(http1.From(r.Context()))
 		fmt.Fprintf(w, "%s %v %s", r.Proto, r.TLS != nil, local)
-	})}
-	go server.Serve(framing.Listener(h.HTTP(), framing.Config{HTTP2: true}))
+	})
+	server, err := http1.New(http1.Config{Handler: handler, HTTP2: &http.Server{Protocols: protocols, ConnContext: http1.ConnContext, Handler: http1.WithTLS(handler)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	go server.Serve(h.HTTP())
 	t.Cleanup(func() { server.Close() })
 }
 
@@ -100,7 +103,7 @@ func TestHTTPAboveTLS(t *testing.T) {
 		}
 		body, _ := io.ReadAll(response.Body)
 		client.CloseIdleConnections()
-		if want := proto + " false " + addr; string(body) != want {
+		if want := proto + " true " + addr; string(body) != want {
 			t.Errorf("the handler saw %s; want %s", body, want)
 		}
 	}

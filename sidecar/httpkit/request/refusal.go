@@ -1,7 +1,6 @@
 package request
 
 import (
-	"context"
 	"net/http"
 
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
@@ -20,9 +19,7 @@ type Refusal struct {
 type refusalKey struct{}
 
 // Refuse returns r as a request that was refused. No stage after the guard, and no app, gets it.
-func Refuse(r *http.Request, why *Refusal) *http.Request {
-	return r.WithContext(context.WithValue(r.Context(), refusalKey{}, why))
-}
+func Refuse(r *http.Request, why *Refusal) *http.Request { return Set(r, refusalKey{}, why) }
 
 // Refused returns why r was refused before the chain, or nil.
 func Refused(r *http.Request) *Refusal {

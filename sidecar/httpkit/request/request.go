@@ -14,7 +14,8 @@ import (
 )
 
 // Info is the record of one request. It belongs to the request's goroutine: stages write it before the response; the
-// access log, metrics and audit read it after the response.
+// access log, metrics and audit read it after the response. It ends with the request, because another request may get its memory:
+// what outlives the request takes copies of fields, or the context of Detach. The texts, slices, identities and errors in it may be kept.
 type Info struct {
 	// RequestID identifies the request, and TraceID (32 hexadecimal digits) its trace; empty for none.
 	RequestID, TraceID string
@@ -50,10 +51,12 @@ type Info struct {
 	// AuthnErr says why the request's credential gave no identity; nil if none was sent. Authentication only records
 	// it: authorization decides whether the route needs an identity, and then refuses with it.
 	AuthnErr *httperr.Error
-	// Watches are checked regularly while the response is in progress.
+	// Watches are checked regularly while the response is in progress. Use Watch to add one.
 	Watches []Watch
 	// LimitsTaken says that the request's rate limits were counted.
 	LimitsTaken bool
+	// RateLimit and RateLimitPolicy are the values of the response's fields of those names; nil for none.
+	RateLimit, RateLimitPolicy []string
 	// UpstreamProtocol is the protocol in which the request is sent to the app; empty for Auto.
 	UpstreamProtocol Protocol
 	// AppFields are the fields reserved for the sidecar (Postern-*) in the app's final response, by canonical name;
@@ -75,6 +78,10 @@ type Info struct {
 	Timing *Timing
 	// Trace is nil unless the request is traced (postern test and postern explain).
 	Trace *Trace
+
+	// values are the room of Values.
+	values *[valuesRoom]string
+	used   int
 }
 
 // Target returns the path that rules match.
@@ -158,21 +165,10 @@ func Emit(ctx context.Context, s *event.Stream, e event.Event) {
 	s.Emit(e)
 }
 
-// Watch checks a response in progress: a stream or a WebSocket may last longer than the reason why its request was
-// allowed.
-type Watch struct {
-	// Rule is the rule that refuses.
-	Rule Rule
-	// Judge returns why the response must end, or nil. It is called by other goroutines than the request's.
-	Judge func(ctx context.Context) *httperr.Error
-}
-
 type key struct{}
 
 // With returns r with info in its context.
-func With(r *http.Request, info *Info) *http.Request {
-	return r.WithContext(context.WithValue(r.Context(), key{}, info))
-}
+func With(r *http.Request, info *Info) *http.Request { return Set(r, key{}, info) }
 
 // From returns the request's Info. It is never nil: a request outside of the chain gets its own empty Info.
 func From(r *http.Request) *Info {
@@ -180,4 +176,11 @@ func From(r *http.Request) *Info {
 		return info
 	}
 	return &Info{}
+}
+
+// End removes the Info from the context of r, if that keeps it in place, before its memory is used for another request.
+func End(r *http.Request) {
+	if s, ok := r.Context().(setter); ok {
+		s.SetValue(key{}, nil)
+	}
 }

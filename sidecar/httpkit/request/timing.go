@@ -42,6 +42,21 @@ func (t *Timing) WroteClient(since time.Time) {
 	}
 }
 
+// Wrote adds the time d of a write to the client.
+func (t *Timing) Wrote(d time.Duration) {
+	if t != nil {
+		t.client.Add(int64(d))
+	}
+}
+
+// Sending adds the time d of a write to the client, without what App has added since the app's time was inApp: a body that is passed from the app to the
+// client in one call waits for both.
+func (t *Timing) Sending(d, inApp time.Duration) {
+	if t != nil {
+		t.client.Add(int64(d) - (t.app.Load() - int64(inApp)))
+	}
+}
+
 // Delayed adds the time for which the request was delayed on purpose.
 func (t *Timing) Delayed(since time.Time) {
 	if t != nil {

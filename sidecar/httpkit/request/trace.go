@@ -1,7 +1,6 @@
 package request
 
 import (
-	"context"
 	"net/http"
 	"slices"
 
@@ -75,9 +74,7 @@ func stateOf(r *http.Request) state {
 type traceKey struct{}
 
 // WithTrace returns r with a trace, which a chain that was built for tracing fills.
-func WithTrace(r *http.Request, t *Trace) *http.Request {
-	return r.WithContext(context.WithValue(r.Context(), traceKey{}, t))
-}
+func WithTrace(r *http.Request, t *Trace) *http.Request { return Set(r, traceKey{}, t) }
 
 // TraceOf returns the trace of r, or nil.
 func TraceOf(r *http.Request) *Trace {

@@ -55,12 +55,12 @@ func New(c Config) (*IDs, error) {
 // Header returns the canonical name of the field.
 func (i *IDs) Header() string { return i.cfg.Header }
 
-// Of returns the id that r came with, if it is kept, or else a new one. Several ids are none.
-func (i *IDs) Of(r *http.Request) string {
+// Of returns the id that r came with, if it is kept, or else a new one of the time now. Several ids are none.
+func (i *IDs) Of(r *http.Request, now time.Time) string {
 	if sent := r.Header[i.cfg.Header]; len(sent) == 1 && valid(sent[0]) && i.keeps(r) {
 		return strings.Clone(sent[0])
 	}
-	return Make(time.Now())
+	return Make(now)
 }
 
 func (i *IDs) keeps(r *http.Request) bool {

@@ -43,7 +43,7 @@ func TestOf(t *testing.T) {
 			}
 			r := httptest.NewRequest("GET", "/", nil)
 			r.Header["X-Request-Id"] = tt.sent
-			got := ids.Of(r)
+			got := ids.Of(r, time.Now())
 			if tt.want != "" && got != tt.want || tt.want == "" && !uuid7.MatchString(got) {
 				t.Errorf("%q; want %q, or a UUID if that is empty", got, tt.want)
 			}
@@ -96,7 +96,7 @@ func FuzzOf(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, sent string) {
 		r := &http.Request{Header: http.Header{ids.Header(): {sent}}}
-		if id := ids.Of(r); !printable.MatchString(id) || strings.ContainsAny(id, "\"<>&\\',{}") {
+		if id := ids.Of(r, time.Now()); !printable.MatchString(id) || strings.ContainsAny(id, "\"<>&\\',{}") {
 			t.Errorf("%q is kept as %q", sent, id)
 		}
 	})

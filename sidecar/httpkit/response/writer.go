@@ -2,6 +2,7 @@ package response
 
 import (
 	"bufio"
+	"io"
 	"net"
 	"net/http"
 )
@@ -24,6 +25,8 @@ type Writer struct {
 	OnHeader HeaderHook
 	// begun says that the final header was sent, or that the connection is hijacked.
 	begun bool
+	// hooks are those of the stages inside a Host, the outermost first; nil for no Host.
+	hooks []hooked
 }
 
 // begin calls the hook for the final header.
@@ -32,6 +35,7 @@ func (w *Writer) begin(status int) {
 		return
 	}
 	w.begun = true
+	w.call(0, status)
 	if w.OnHeader != nil {
 		w.OnHeader.BeforeHeader(status)
 	}
@@ -50,6 +54,20 @@ func (w *Writer) Write(p []byte) (int, error) {
 	w.begin(http.StatusOK)
 	return w.ResponseWriter.Write(p)
 }
+
+// PassFrom sends the header as Write does, and then body: without a copy in this process if the wrapped ResponseWriter can (io.ReaderFrom), and
+// otherwise in pieces of the length of buffer, or of 32 KiB if that is nil. A type whose Write only passes bytes on implements
+// io.ReaderFrom with it. Writer itself does not: a type that inspects bytes in Write would inherit a way around it.
+func (w *Writer) PassFrom(body io.Reader, buffer []byte) (int64, error) {
+	w.begin(http.StatusOK)
+	if to, ok := w.ResponseWriter.(io.ReaderFrom); ok {
+		return to.ReadFrom(body)
+	}
+	return io.CopyBuffer(onlyWriter{w.ResponseWriter}, body, buffer)
+}
+
+// onlyWriter hides everything but Write.
+type onlyWriter struct{ io.Writer }
 
 // FlushError sends what is buffered, at least the header. http.ResponseController calls it.
 func (w *Writer) FlushError() error {

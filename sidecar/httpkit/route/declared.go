@@ -5,34 +5,29 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-
-	"github.com/posterndev/postern/api/check"
 )
 
 // Declared are the path patterns that a policy names, for logs, traces and metrics: a path can have data of a person, and clients can send
 // any number of them. It is immutable, and Of does not allocate.
-type Declared struct{ patterns []declared }
-
-type declared struct {
-	text, order   string
-	exact, folded check.Pattern
+type Declared struct {
+	// patterns are sorted: the first that matches is the most specific.
+	patterns []string
+	table    *Table
 }
 
 // NewDeclared compiles patterns, in any order. Its error names the one that is not valid.
 func NewDeclared(patterns []string) (*Declared, error) {
-	d := &Declared{}
-	for _, text := range slices.Compact(slices.Sorted(slices.Values(patterns))) {
-		exact, err := check.ParsePattern(text)
+	d := &Declared{patterns: slices.Compact(slices.Sorted(slices.Values(patterns)))}
+	slices.SortStableFunc(d.patterns, func(a, b string) int { return cmp.Compare(specificity(a), specificity(b)) })
+	rules := make([]*Matcher, len(d.patterns))
+	for i, text := range d.patterns {
+		a, err := compile(Match{Paths: []string{text}})
 		if err != nil {
 			return nil, fmt.Errorf("compiling declared patterns: %w", err)
 		}
-		folded, err := check.ParsePattern(fold(text))
-		if err != nil {
-			return nil, fmt.Errorf("compiling declared patterns: %w", err)
-		}
-		d.patterns = append(d.patterns, declared{text: text, order: specificity(text), exact: exact, folded: folded})
+		rules[i] = &Matcher{alternatives: []alternative{a}}
 	}
-	slices.SortStableFunc(d.patterns, func(a, b declared) int { return cmp.Compare(a.order, b.order) })
+	d.table = NewTable(rules)
 	return d, nil
 }
 
@@ -58,16 +53,8 @@ func (d *Declared) Of(t *Target) string {
 	if d == nil || !strings.HasPrefix(t.Path, "/") {
 		return ""
 	}
-	path := t.Reading(0)
-	for i := range d.patterns {
-		p := &d.patterns[i]
-		pattern := &p.exact
-		if t.ignoreCase {
-			pattern = &p.folded
-		}
-		if pattern.Match(path) {
-			return p.text
-		}
+	if i := d.table.First("", t, 0); i >= 0 {
+		return d.patterns[i]
 	}
 	return ""
 }

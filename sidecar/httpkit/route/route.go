@@ -19,13 +19,17 @@ type Match struct {
 	Methods, Paths []string
 }
 
-// Matcher is a compiled list of matches. It is immutable, and matching does not allocate.
+// Matcher is a compiled list of matches. It is immutable, and matching does not allocate. The cost does not depend on the number of
+// paths.
 type Matcher struct {
 	alternatives []alternative
+	table        *Table
+	// fixed are the paths without placeholders.
+	fixed *Table
 }
 
 type alternative struct {
-	methods []string
+	methods methods
 	paths   []check.Pattern
 	// folded are the paths for targets that ignore case.
 	folded []check.Pattern
@@ -34,12 +38,23 @@ type alternative struct {
 // NewMatcher compiles matches. Its errors name the invalid method or pattern, and say what to write instead.
 func NewMatcher(matches []Match) (*Matcher, error) {
 	m := &Matcher{alternatives: make([]alternative, 0, len(matches))}
+	var fixed Matcher
 	for i, match := range matches {
 		alt, err := compile(match)
 		if err != nil {
 			return nil, fmt.Errorf("compiling match %d: %w", i, err)
 		}
 		m.alternatives = append(m.alternatives, alt)
+		if a := alt.fixed(); len(a.paths) > 0 {
+			fixed.alternatives = append(fixed.alternatives, a)
+		}
+	}
+	if len(matches) == 0 { // everything
+		m.alternatives = []alternative{{methods: methods{any: true}}}
+	}
+	m.table = NewTable([]*Matcher{m})
+	if len(fixed.alternatives) > 0 {
+		m.fixed = NewTable([]*Matcher{&fixed})
 	}
 	return m, nil
 }
@@ -50,8 +65,8 @@ func compile(match Match) (alternative, error) {
 		if err := check.Method(method); err != nil {
 			return alternative{}, err
 		}
-		alt.methods = append(alt.methods, method)
 	}
+	alt.methods = newMethods(match.Methods)
 	for _, path := range match.Paths {
 		p, err := check.ParsePattern(path)
 		if err != nil {
@@ -66,50 +81,27 @@ func compile(match Match) (alternative, error) {
 	return alt, nil
 }
 
+// fixed returns the paths of a that have no placeholders, with any method.
+func (a *alternative) fixed() alternative {
+	out := alternative{methods: methods{any: true}}
+	for i := range a.paths {
+		if a.paths[i].Fixed() {
+			out.paths, out.folded = append(out.paths, a.paths[i]), append(out.folded, a.folded[i])
+		}
+	}
+	return out
+}
+
 // Match reports whether any alternative matches method and path, with regard to case. The path must be one that Read returned, or
 // the "*" of an OPTIONS request, which is not a path: only alternatives without paths match it.
 func (m *Matcher) Match(method, path string) bool { return m.match(method, path, false) }
 
 // match compares a path that is folded if ignoreCase is set.
 func (m *Matcher) match(method, path string, ignoreCase bool) bool {
-	if len(m.alternatives) == 0 {
-		return true
-	}
-	for i := range m.alternatives {
-		if m.alternatives[i].match(method, path, ignoreCase) {
-			return true
-		}
-	}
-	return false
-}
-
-func (a *alternative) match(method, path string, ignoreCase bool) bool {
-	if len(a.methods) > 0 && !matchMethod(a.methods, method) {
-		return false
-	}
-	if len(a.paths) == 0 {
-		return true
-	}
-	paths := a.paths
-	if ignoreCase {
-		paths = a.folded
-	}
-	for i := range paths {
-		if paths[i].Match(path) {
-			return true
-		}
-	}
-	return false
+	return m.table.first(method, path, ignoreCase) == 0
 }
 
 // Fixed reports whether a pattern without placeholders matches path, with regard to case.
 func (m *Matcher) Fixed(path string) bool {
-	for i := range m.alternatives {
-		for j := range m.alternatives[i].paths {
-			if p := &m.alternatives[i].paths[j]; p.Fixed() && p.Match(path) {
-				return true
-			}
-		}
-	}
-	return false
+	return m.fixed != nil && m.fixed.first("", path, false) == 0
 }

@@ -6,6 +6,10 @@ import "net/http"
 
 // Handler serves a request or refuses it. A returned error means that nothing was written yet. An *httperr.Error has
 // the text for the client; any other error becomes a 500 without its text.
+//
+// A server reuses the request, its header and context, the ResponseWriter, and the request's Info for later requests. So ServeHTTP, and every goroutine
+// that it starts, uses them only until it returns, or panics. Work that lasts longer gets copies of what it needs, and the context of request.Detach. The
+// texts in them, and the slices of lines in a header, may be kept; nobody changes lines in place.
 type Handler interface {
 	ServeHTTP(w http.ResponseWriter, r *http.Request) error
 }

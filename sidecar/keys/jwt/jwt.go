@@ -123,28 +123,28 @@ func (i *Issuer) readClaims(claims map[string]any) (*Token, error) {
 // checkAudience requires one of the accepted audiences in aud, which is a string or an array of strings. Other JSON types are
 // refused, also if every audience is accepted.
 func (i *Issuer) checkAudience(claims map[string]any) error {
-	var audiences []string
+	named, accepted := 0, len(i.Audiences) == 0
 	v, present := claims["aud"]
 	switch v := v.(type) {
 	case string:
-		audiences = []string{v}
+		named, accepted = 1, accepted || slices.Contains(i.Audiences, v)
 	case []any:
 		for _, element := range v {
 			s, ok := element.(string)
 			if !ok {
 				return BecauseOf(ClaimType, "aud", "has a member that is %s; its members must be strings", TypeName(element))
 			}
-			audiences = append(audiences, s)
+			named, accepted = named+1, accepted || slices.Contains(i.Audiences, s)
 		}
 	default:
 		if present && v != nil {
 			return BecauseOf(ClaimType, "aud", "is %s; it must be a string or an array of strings", TypeName(v))
 		}
 	}
-	if len(i.Audiences) == 0 || slices.ContainsFunc(audiences, func(a string) bool { return slices.Contains(i.Audiences, a) }) {
+	switch {
+	case accepted:
 		return nil
-	}
-	if len(audiences) == 0 {
+	case named == 0:
 		return BecauseOf(WrongAudience, "aud", "names no audience")
 	}
 	return BecauseOf(WrongAudience, "aud", "names none of the accepted audiences")

@@ -18,6 +18,9 @@ const (
 	maxKeyID       = 256
 )
 
+// strictEncoding is the encoding of the parts of a token.
+var strictEncoding = base64.RawURLEncoding.Strict()
+
 // Unverified is a compact JWS (RFC 7515 §7.1) that was parsed strictly. None of its content is verified.
 type Unverified struct {
 	// Algorithm, KeyID and Type are alg, kid and typ of the header. KeyID and Type may be empty.
@@ -42,23 +45,27 @@ func Parse(raw string) (*Unverified, error) {
 	if len(raw) > MaxSize {
 		return nil, TooLarge
 	}
-	parts := strings.Split(raw, ".")
-	switch {
-	case several(raw):
+	if several(raw) {
 		return nil, SeveralTokens
-	case len(parts) == 5 && encrypted(parts[0]):
+	}
+	header, rest, _ := strings.Cut(raw, ".")
+	claims, signature, _ := strings.Cut(rest, ".")
+	if n := strings.Count(raw, ".") + 1; n == 5 && encrypted(header) {
 		return nil, Encrypted
-	case len(parts) != 3:
-		return nil, Because(Malformed, fmt.Errorf("it has %d parts; a signed token has 3", len(parts)))
+	} else if n != 3 {
+		return nil, Because(Malformed, fmt.Errorf("it has %d parts; a signed token has 3", n))
 	}
 	var decoded [3][]byte
-	for i, part := range parts {
+	buffer := make([]byte, 0, base64.RawURLEncoding.DecodedLen(len(raw)))
+	for i, part := range [...]string{header, claims, signature} {
+		start := len(buffer)
 		var err error
-		if decoded[i], err = decodePart(part); err != nil {
+		if buffer, err = appendPart(buffer, part); err != nil {
 			return nil, err
 		}
+		decoded[i] = buffer[start:]
 	}
-	u := &Unverified{signed: raw[:len(parts[0])+1+len(parts[1])], signature: decoded[2]}
+	u := &Unverified{signed: raw[:len(header)+1+len(claims)], signature: decoded[2]}
 	if err := u.readHeader(decoded[0]); err != nil {
 		return nil, err
 	}
@@ -71,6 +78,9 @@ func Parse(raw string) (*Unverified, error) {
 
 // several reports whether raw has two tokens, which a proxy or a client has put in one field, with a comma or a space between them.
 func several(raw string) bool {
+	if strings.IndexByte(raw, ',') < 0 && strings.IndexByte(raw, ' ') < 0 && strings.IndexByte(raw, '\t') < 0 {
+		return false
+	}
 	tokens := 0
 	for part := range strings.FieldsFuncSeq(raw, func(r rune) bool { return r == ',' || r == ' ' || r == '\t' }) {
 		if strings.Count(part, ".") >= 2 {
@@ -82,7 +92,7 @@ func several(raw string) bool {
 
 // encrypted reports whether a token of five parts is a JWE (RFC 7516 §4.1.2): its header has enc.
 func encrypted(header string) bool {
-	data, err := decodePart(header)
+	data, err := appendPart(nil, header)
 	if err != nil {
 		return false
 	}
@@ -91,13 +101,16 @@ func encrypted(header string) bool {
 	return err == nil && ok
 }
 
-// decodePart decodes base64url without padding. Unused bits of the last character must be zero.
-func decodePart(part string) ([]byte, error) {
-	b, err := base64.RawURLEncoding.Strict().DecodeString(part)
-	if err != nil || strings.ContainsAny(part, "\r\n") { // the decoder skips line breaks
+// appendPart appends to buffer what part encodes: base64url without padding. Unused bits of the last character must be zero.
+func appendPart(buffer []byte, part string) ([]byte, error) {
+	if strings.IndexByte(part, '\r') >= 0 || strings.IndexByte(part, '\n') >= 0 { // the decoder skips line breaks
 		return nil, Malformed
 	}
-	return b, nil
+	buffer, err := strictEncoding.AppendDecode(buffer, []byte(part))
+	if err != nil {
+		return nil, Malformed
+	}
+	return buffer, nil
 }
 
 func (u *Unverified) readHeader(data []byte) error {

@@ -317,8 +317,8 @@ func TestConcurrentLookups(t *testing.T) {
 }
 
 func BenchmarkRevoked(b *testing.B) {
-	for _, n := range []int{0, 10_000} {
-		store := revocationmemory.New(revocationmemory.Config{})
+	for _, n := range []int{1, 100_000} {
+		store := revocationmemory.New(revocationmemory.Config{MaxEntries: 100_000})
 		var entries []revocation.Entry
 		for i := range n {
 			entries = append(entries, entry(revocation.Token, fmt.Sprint("token-", i)))
@@ -328,16 +328,21 @@ func BenchmarkRevoked(b *testing.B) {
 		}
 		x := newIndex(b, revocation.IndexConfig{Feed: store})
 		<-x.Ready()
+		if got, overflow := x.Len(); got != n || overflow {
+			b.Fatalf("%d entries, overflow %v; want %d", got, overflow, n)
+		}
 		q := &revocation.Query{
 			Issuer: issuer, TokenID: "0b5bd1a7-c7d7-4b1c-a5b0-5f1d2bb1f3a4", Session: "pVnCNdcHXZ5FV1Zcy1Yz5A", Subject: "user-42", KeyID: "2026-11", IssuedAt: time.Now(),
 		}
 		b.Run(fmt.Sprint(n, " entries"), func(b *testing.B) {
 			b.ReportAllocs()
-			for b.Loop() {
-				if got, _ := x.Revoked(b.Context(), q); got {
-					b.Fatal("revoked")
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					if got, _ := x.Revoked(b.Context(), q); got {
+						b.Error("revoked")
+					}
 				}
-			}
+			})
 		})
 	}
 }

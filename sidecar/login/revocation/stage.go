@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
+	"github.com/posterndev/postern/sidecar/httpkit/identity"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 )
@@ -50,6 +52,10 @@ type checker struct {
 	Config
 	realm string
 	rules PolicyChecker
+	// queries has *Query.
+	queries sync.Pool
+	// again is the method look, made once.
+	again func(context.Context, request.Watched) *httperr.Error
 }
 
 // New returns the stage. It must come after authn and before authz. A revoked token gives no identity: AuthnErr is then 401
@@ -72,7 +78,8 @@ func New(c Config) (stage.Stage, error) {
 	if c.Current == nil {
 		c.Current = c.Index
 	}
-	checker := checker{Config: c, realm: realm, rules: PolicyChecker{Index: c.Index, OnFailure: c.OnFailure, MaxStaleness: c.MaxStaleness}}
+	checker := &checker{Config: c, realm: realm, rules: PolicyChecker{Index: c.Index, OnFailure: c.OnFailure, MaxStaleness: c.MaxStaleness}}
+	checker.again = checker.look
 	return func(next stage.Handler) stage.Handler {
 		return stage.Func(func(w http.ResponseWriter, r *http.Request) error {
 			checker.check(r, request.From(r))
@@ -82,15 +89,20 @@ func New(c Config) (stage.Stage, error) {
 }
 
 // check removes the identity from a request whose token is revoked.
-func (c checker) check(r *http.Request, info *request.Info) {
+func (c *checker) check(r *http.Request, info *request.Info) {
 	if info.Identity == nil {
 		return
 	}
-	q := QueryOf(info.Identity)
-	refusal := c.judge(r.Context(), &q)
+	q, ok := c.queries.Get().(*Query)
+	if !ok {
+		q = &Query{}
+	}
+	*q = QueryOf(info.Identity)
+	refusal := c.judge(r.Context(), q)
+	c.queries.Put(q) // no Checker keeps it
 	shadow := c.Shadow || info.Shadow
 	if refusal == nil || shadow {
-		c.watch(info, &q)
+		c.watch(info, info.Identity)
 	}
 	switch {
 	case refusal == nil:
@@ -104,17 +116,21 @@ func (c checker) check(r *http.Request, info *request.Info) {
 }
 
 // watch ends the response when the token is revoked, unless revocation is in shadow mode by then.
-func (c checker) watch(info *request.Info, q *Query) {
-	info.Watches = append(info.Watches, request.Watch{Rule: request.Rule{Stage: stageName}, Judge: func(ctx context.Context) *httperr.Error {
-		if revoked, err := c.Current.Revoked(ctx, q); err != nil || !revoked {
-			return nil
-		}
-		return c.revoked()
-	}})
+func (c *checker) watch(info *request.Info, id *identity.Identity) {
+	info.Watch(request.Watch{Rule: request.Rule{Stage: stageName}, Judge: c.again, Of: request.Watched{Identity: id}})
+}
+
+// look returns why a response in progress must end, or nil.
+func (c *checker) look(ctx context.Context, of request.Watched) *httperr.Error {
+	q := QueryOf(of.Identity)
+	if revoked, err := c.Current.Revoked(ctx, &q); err != nil || !revoked {
+		return nil
+	}
+	return c.revoked()
 }
 
 // judge returns the refusal for the token, or nil.
-func (c checker) judge(ctx context.Context, q *Query) *httperr.Error {
+func (c *checker) judge(ctx context.Context, q *Query) *httperr.Error {
 	revoked, err := c.rules.Revoked(ctx, q)
 	if revoked {
 		return c.revoked()
@@ -129,6 +145,6 @@ func (c checker) judge(ctx context.Context, q *Query) *httperr.Error {
 	return e.With("Retry-After", retryAfter)
 }
 
-func (c checker) revoked() *httperr.Error {
+func (c *checker) revoked() *httperr.Error {
 	return httperr.InvalidToken("token-revoked", c.realm, "The token was revoked")
 }

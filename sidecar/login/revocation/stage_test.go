@@ -132,7 +132,7 @@ func TestWatch(t *testing.T) {
 			if !tt.wantWatch {
 				return
 			}
-			if refusal := info.Watches[0].Judge(t.Context()); (refusal != nil) != tt.wantEnd || tt.wantEnd && refusal.Code != "token-revoked" {
+			if refusal := info.Watches[0].Ask(t.Context()); (refusal != nil) != tt.wantEnd || tt.wantEnd && refusal.Code != "token-revoked" {
 				t.Errorf("later: %+v", refusal)
 			}
 			if tt.later.asked.Subject != "ada" {

@@ -169,25 +169,32 @@ func (t *table) revoked(q *Query, now func() time.Time) bool {
 		return false
 	}
 	look := lookup{table: t, issuer: q.Issuer, hash: maphash.String(t.seeds[0], q.Issuer), now: now}
-	t.mu.RLock()
-	found := look.hit(Token, q.TokenID, always-1) || look.hit(Session, q.Session, always-1) ||
-		look.hit(Key, q.KeyID, always-1) || look.hit(Subject, q.Subject, q.issued())
-	t.mu.RUnlock()
-	return found
+	return look.revoked(q)
 }
 
-// lookup is the look-up of one token. The caller holds mu.
+// lookup is the look-up of one token.
 type lookup struct {
 	*table
 	issuer string
 	hash   uint64
 	now    func() time.Time
+	// reads is the number of records that were looked up.
+	reads int
 }
 
+func (l *lookup) revoked(q *Query) bool {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.hit(Token, q.TokenID, always-1) || l.hit(Session, q.Session, always-1) ||
+		l.hit(Key, q.KeyID, always-1) || l.hit(Subject, q.Subject, q.issued())
+}
+
+// hit looks up one property of the token. The caller holds mu.
 func (l *lookup) hit(k Kind, value string, issued int64) bool {
 	if value == "" {
 		return false
 	}
+	l.reads++
 	r, ok := l.records[salted(l.hash, k, maphash.String(l.seeds[0], value))]
 	return ok && r.check == l.key(1, k, l.issuer, value) && r.expires > l.now().UnixMicro() && issued < r.before
 }

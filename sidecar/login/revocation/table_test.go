@@ -2,6 +2,7 @@ package revocation
 
 import (
 	"fmt"
+	"hash/maphash"
 	"testing"
 	"time"
 )
@@ -65,5 +66,26 @@ func TestEntriesOfOneKeyAreMerged(t *testing.T) {
 	q := &Query{Issuer: "i", Subject: "ada", IssuedAt: now.Add(-time.Second)}
 	if !table.revoked(q, func() time.Time { return now.Add(30 * time.Minute) }) {
 		t.Error("an earlier time replaced a later one")
+	}
+}
+
+// TestCostIsFlat: the number of revocations does not change how many records are read for a token, and no look-up allocates.
+func TestCostIsFlat(t *testing.T) {
+	now := time.Now()
+	clock := func() time.Time { return now }
+	q := Query{Issuer: "i", TokenID: "x", Session: "s", Subject: "alice", KeyID: "k"}
+	for _, n := range []int{1, 100_000} {
+		table := newTable(DefaultMaxEntries)
+		table.add(tokens(0, n, now.Add(time.Hour)), now)
+		look := lookup{table: table, issuer: q.Issuer, hash: maphash.String(table.seeds[0], q.Issuer), now: clock}
+		if look.revoked(&q) || look.reads != 4 {
+			t.Errorf("%d revocations: %d records read; want 4", n, look.reads)
+		}
+		if !table.revoked(&Query{Issuer: "i", TokenID: "0"}, clock) {
+			t.Errorf("%d revocations: the first is not found", n)
+		}
+		if allocs := testing.AllocsPerRun(100, func() { table.revoked(&q, clock) }); allocs != 0 {
+			t.Errorf("%d revocations: %v allocations", n, allocs)
+		}
 	}
 }

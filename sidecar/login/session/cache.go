@@ -5,18 +5,18 @@ import (
 	"errors"
 	"time"
 
-	lru "github.com/hashicorp/golang-lru/v2"
 	"golang.org/x/sync/singleflight"
 
+	"github.com/posterndev/postern/sidecar/httpkit/cache"
 	"github.com/posterndev/postern/sidecar/httpkit/event"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
 )
 
-// cache keeps the store's results for a short time, so that most requests need no round trip. Concurrent requests of one session
-// share one. Its memory is bounded: the least recently used entry is evicted first.
-type cache struct {
+// results keeps the store's results for a short time, so that most requests need no round trip, and take no lock. Concurrent requests
+// of one session share a round trip. The memory is bounded.
+type results struct {
 	config   Config
-	sessions *lru.Cache[string, result]
+	sessions *cache.Cache[result]
 	flights  singleflight.Group
 }
 
@@ -34,17 +34,17 @@ type result struct {
 	created time.Time
 }
 
-func newCache(c Config) (*cache, error) {
-	sessions, err := lru.New[string, result](c.CacheSize)
+func newResults(c Config) (*results, error) {
+	sessions, err := cache.New[result](c.CacheSize, 0)
 	if err != nil {
 		return nil, err
 	}
-	return &cache{config: c, sessions: sessions}, nil
+	return &results{config: c, sessions: sessions}, nil
 }
 
 // get returns the result for the claim's session. It reads the store if nothing is cached, or if the session has been ended since.
 // It calls device for a session that may be new.
-func (k *cache) get(ctx context.Context, c claim, device func() Device) result {
+func (k *results) get(ctx context.Context, c claim, device func() Device) result {
 	if v, ok := k.sessions.Get(c.id); ok && k.config.Now().Before(v.until) && v.appliesTo(c) && !k.mayHaveEnded(ctx, c, v) {
 		return v
 	}
@@ -55,14 +55,14 @@ func (k *cache) get(ctx context.Context, c claim, device func() Device) result {
 		}
 	}
 	if v.created.IsZero() { // the store did not return it
-		last, _ := k.sessions.Peek(c.id)
+		last, _ := k.sessions.Get(c.id)
 		v.created = last.created
 	}
 	return v
 }
 
 // load reads the store once for all concurrent requests of a login.
-func (k *cache) load(ctx context.Context, c claim, device func() Device) result {
+func (k *results) load(ctx context.Context, c claim, device func() Device) result {
 	key := c.id + c.authenticated.UTC().String() + c.owner.Issuer + "\x00" + c.owner.Subject
 	loaded, _, _ := k.flights.Do(key, func() (any, error) { return k.read(context.WithoutCancel(ctx), c, device), nil })
 	v, ok := loaded.(result)
@@ -73,7 +73,7 @@ func (k *cache) load(ctx context.Context, c claim, device func() Device) result 
 }
 
 // mayHaveEnded reports whether an active session may have been ended on purpose since it was read. A refusal remains one.
-func (k *cache) mayHaveEnded(ctx context.Context, c claim, v result) bool {
+func (k *results) mayHaveEnded(ctx context.Context, c claim, v result) bool {
 	if k.config.Ended == nil || !c.external || v.err != nil {
 		return false
 	}
@@ -82,7 +82,7 @@ func (k *cache) mayHaveEnded(ctx context.Context, c claim, v result) bool {
 }
 
 // hasEnded reports whether the session that began at that time was ended on purpose; for a zero time, any session of that id.
-func (k *cache) hasEnded(ctx context.Context, c claim, began time.Time) bool {
+func (k *results) hasEnded(ctx context.Context, c claim, began time.Time) bool {
 	if k.config.Ended == nil || !c.external {
 		return false
 	}
@@ -95,7 +95,7 @@ func (v result) appliesTo(c claim) bool {
 	return v.err == nil || !c.authenticated.After(v.authenticated)
 }
 
-func (k *cache) read(ctx context.Context, c claim, device func() Device) result {
+func (k *results) read(ctx context.Context, c claim, device func() Device) result {
 	now := k.config.Now()
 	var found Session
 	var evicted []string
@@ -118,6 +118,6 @@ func (k *cache) read(ctx context.Context, c claim, device func() Device) result 
 	case !errors.Is(err, ErrEnded) && !errors.Is(err, ErrFull) && !errors.Is(err, ErrInvalid):
 		return v
 	}
-	k.sessions.Add(c.id, v)
+	k.sessions.Put(c.id, v, 1)
 	return v
 }

@@ -66,11 +66,11 @@ func TestEveryExternalSessionIsWatched(t *testing.T) {
 		w.fail = fail
 		var seen *request.Info
 		w.want("", external("s1", "ada"), func(_ *http.Request, info *request.Info) { seen = info })
-		if len(seen.Watches) != 1 || seen.Watches[0].Judge(t.Context()) != nil {
+		if len(seen.Watches) != 1 || seen.Watches[0].Ask(t.Context()) != nil {
 			t.Fatalf("%s: watches %+v", name, seen.Watches)
 		}
 		k.before = w.now.Add(time.Hour)
-		if refusal := seen.Watches[0].Judge(t.Context()); refusal == nil || refusal.Code != "session-ended" {
+		if refusal := seen.Watches[0].Ask(t.Context()); refusal == nil || refusal.Code != "session-ended" {
 			t.Errorf("%s, after its end: %v", name, refusal)
 		}
 	}

@@ -100,8 +100,11 @@ func ValidID(id string) bool {
 
 // ExternalID returns the id of an external session. Value is the claim sid, or sub if the policy tracks one session per subject.
 func ExternalID(issuer, value string) string {
-	b := binary.AppendUvarint([]byte("postern session\x00"), uint64(len(issuer)))
+	var room [256]byte // of most issuers and values
+	b := binary.AppendUvarint(append(room[:0], "postern session\x00"...), uint64(len(issuer)))
 	b = append(append(b, issuer...), value...)
 	sum := sha256.Sum256(b)
-	return base64.RawURLEncoding.EncodeToString(sum[:idBytes])
+	var id [idLength]byte
+	base64.RawURLEncoding.Encode(id[:], sum[:idBytes])
+	return string(id[:])
 }

@@ -120,7 +120,9 @@ func (c Config) withDefaults() (Config, error) {
 type checker struct {
 	Config
 	realm string
-	cache *cache
+	cache *results
+	// again is the method look, made once.
+	again func(context.Context, request.Watched) *httperr.Error
 }
 
 // NewStage returns the stage. It must come after authn and revocation and before authz. A token whose session has ended gives no
@@ -137,11 +139,12 @@ func NewStage(c Config) (stage.Stage, error) {
 	if err != nil {
 		return nil, fmt.Errorf("building session stage: %w", err)
 	}
-	s, err := newCache(c)
+	s, err := newResults(c)
 	if err != nil {
 		return nil, fmt.Errorf("building session stage: %w", err)
 	}
 	checker := &checker{Config: c, realm: realm, cache: s}
+	checker.again = checker.look
 	return func(next stage.Handler) stage.Handler {
 		return stage.Func(func(w http.ResponseWriter, r *http.Request) error {
 			checker.check(r, request.From(r))
@@ -182,12 +185,15 @@ func (c *checker) watch(info *request.Info, claim claim, began time.Time) {
 	if c.Watched == nil || !claim.external || claim.id == "" {
 		return
 	}
-	info.Watches = append(info.Watches, request.Watch{Rule: request.Rule{Stage: stageName}, Judge: func(ctx context.Context) *httperr.Error {
-		if ended, err := c.Watched(ctx, claim.id, began); err != nil || !ended {
-			return nil
-		}
-		return c.ended()
-	}})
+	info.Watch(request.Watch{Rule: request.Rule{Stage: stageName}, Judge: c.again, Of: request.Watched{Session: claim.id, Began: began}})
+}
+
+// look returns why a response in progress must end, or nil.
+func (c *checker) look(ctx context.Context, of request.Watched) *httperr.Error {
+	if ended, err := c.Watched(ctx, of.Session, of.Began); err != nil || !ended {
+		return nil
+	}
+	return c.ended()
 }
 
 // ended is the refusal for a session that has ended.

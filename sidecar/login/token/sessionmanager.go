@@ -298,7 +298,7 @@ func (l *SessionManager) revokeEnded(ctx context.Context, owner session.Owner, i
 	}
 	select {
 	case l.later <- struct{}{}:
-		go l.revokeLater(context.WithoutCancel(ctx), sessions)
+		go l.revokeLater(request.Detach(ctx), sessions)
 	default:
 		l.cfg.Logger.WarnContext(ctx, "revoking access tokens of ended sessions failed, they are accepted until they expire", "sessions", len(sessions), "error", err)
 	}

@@ -2,8 +2,10 @@ package accesslog
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"strconv"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -58,7 +60,7 @@ func NewMetrics(r prometheus.Registerer) (*Metrics, error) {
 // Sink returns the sink of a policy's events. Requests to ports that the policy does not name are counted together as
 // "other".
 func (m *Metrics) Sink(ports []uint16) event.Sink {
-	s := metricsSink{Metrics: m, ports: make(map[uint16]portMetrics, len(ports)), other: m.port("other")}
+	s := metricsSink{Metrics: m, ports: make(map[uint16]*portMetrics, len(ports)), other: m.port("other")}
 	for _, port := range ports {
 		s.ports[port] = m.port(strconv.Itoa(int(port)))
 	}
@@ -70,18 +72,32 @@ type portMetrics struct {
 	name                     string
 	seconds, overhead, inApp prometheus.Observer
 	bytes                    prometheus.Counter
+	// requests has the counters of the methods and codes that have occurred. Their number is bounded by the labels.
+	requests atomic.Pointer[map[result]prometheus.Counter]
 }
 
-func (m *Metrics) port(name string) portMetrics {
-	return portMetrics{
+// result is a method and a code, as labels have them.
+type result struct {
+	method string
+	code   int
+}
+
+// The codes of results without a status.
+const (
+	codeOther   = -1
+	codeAborted = -2
+)
+
+func (m *Metrics) port(name string) *portMetrics {
+	return &portMetrics{
 		name: name, seconds: m.seconds.WithLabelValues(name), overhead: m.overhead.WithLabelValues(name), inApp: m.inApp.WithLabelValues(name), bytes: m.bytes.WithLabelValues(name),
 	}
 }
 
 type metricsSink struct {
 	*Metrics
-	ports map[uint16]portMetrics
-	other portMetrics
+	ports map[uint16]*portMetrics
+	other *portMetrics
 }
 
 // Kinds implements event.Sink.
@@ -107,7 +123,7 @@ func (s metricsSink) served(r *event.Served, trace string) {
 	if !ok {
 		port = s.other
 	}
-	s.requests.WithLabelValues(port.name, methodLabel(r.Method), resultLabel(r)).Inc()
+	s.counter(port, result{methodLabel(r.Method), codeOf(r)}).Inc()
 	port.bytes.Add(float64(r.Bytes))
 	observe(port.seconds, r.Elapsed, trace)
 	if r.Aborted || r.Status == http.StatusSwitchingProtocols {
@@ -119,14 +135,37 @@ func (s metricsSink) served(r *event.Served, trace string) {
 	}
 }
 
-func resultLabel(r *event.Served) string {
+// counter returns the counter of a result at a port. It is looked up by its labels only once.
+func (s metricsSink) counter(port *portMetrics, of result) prometheus.Counter {
+	for {
+		known := port.requests.Load()
+		if known != nil {
+			if c, ok := (*known)[of]; ok {
+				return c
+			}
+		}
+		c := s.requests.WithLabelValues(port.name, of.method, codeLabel(of.code))
+		next := map[result]prometheus.Counter{of: c}
+		if known != nil {
+			maps.Copy(next, *known)
+		}
+		if port.requests.CompareAndSwap(known, &next) {
+			return c
+		}
+	}
+}
+
+// codeOf returns the statuses for which RFC 9110 §15 has a class, and codeOther for every other status.
+func codeOf(r *event.Served) int {
 	switch {
 	case r.ClientGone:
-		return codeLabel(statusClientGone)
+		return statusClientGone
 	case r.Aborted:
-		return "aborted"
+		return codeAborted
+	case r.Status < 100 || r.Status > 599:
+		return codeOther
 	}
-	return codeLabel(r.Status)
+	return r.Status
 }
 
 // methodLabel returns the methods of RFC 9110 §9 and RFC 5789 unchanged, and "other" for every other method.
@@ -139,10 +178,12 @@ func methodLabel(method string) string {
 	return "other"
 }
 
-// codeLabel returns the statuses for which RFC 9110 §15 has a class, and "other" for every other status.
-func codeLabel(status int) string {
-	if status < 100 || status > 599 {
+func codeLabel(code int) string {
+	switch code {
+	case codeAborted:
+		return "aborted"
+	case codeOther:
 		return "other"
 	}
-	return strconv.Itoa(status)
+	return strconv.Itoa(code)
 }

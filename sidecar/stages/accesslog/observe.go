@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/netip"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
@@ -20,7 +21,6 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
 	"github.com/posterndev/postern/sidecar/httpkit/requestid"
-	"github.com/posterndev/postern/sidecar/httpkit/response"
 	"github.com/posterndev/postern/sidecar/httpkit/route"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 	"github.com/posterndev/postern/sidecar/httpkit/tracing"
@@ -53,6 +53,8 @@ type Config struct {
 type handler struct {
 	cfg  Config
 	next stage.Handler
+	// records has the *record of requests that have ended, and buffers those of their writers.
+	records, buffers sync.Pool
 }
 
 // New returns a handler that surrounds chain. The chain should contain the Errors stage, so that error responses get
@@ -90,6 +92,8 @@ type record struct {
 	logger  *slog.Logger
 	served  event.Served
 	timing  request.Timing
+	// slots is the context of a request whose own has no room.
+	slots request.Slots
 	// span is nil without tracing.
 	span trace.Span
 }
@@ -98,35 +102,72 @@ type recordKey struct{}
 
 // ServeHTTP runs the chain, and emits an event when the chain ends, also after a panic.
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	rec := &record{metrics: h.cfg.Metrics, logger: h.cfg.Logger}
-	rec.w.Writer = response.Writer{ResponseWriter: w, OnHeader: &rec.w}
-	rec.info = request.Info{Start: h.cfg.Now(), UserAgent: r.Header.Get("User-Agent"), Local: h.cfg.Local(r.Context()), Shadow: h.cfg.Shadow, Timing: &rec.timing, Events: h.cfg.Events}
+	rec, whole := h.record(w, r), r.Body == nil || r.Body == http.NoBody
 	ctx := h.identify(rec, r)
-	rec.w.timing = &rec.timing
-	if r.Body != nil && r.Body != http.NoBody {
+	if !whole {
 		r.Body = &body{ReadCloser: r.Body, timing: &rec.timing}
 	}
 	h.cfg.Metrics.inFlight.Inc()
-	r = request.With(r.WithContext(context.WithValue(ctx, recordKey{}, rec)), &rec.info)
+	own := r
+	if rec.span != nil || !request.InPlace(r) {
+		rec.slots.Context = ctx
+		own = r.WithContext(&rec.slots)
+	}
+	own = request.With(request.Set(own, recordKey{}, rec), &rec.info)
 	defer func() {
 		v := recover()
-		h.finish(rec, r, v != nil)
+		h.finish(rec, own, v != nil)
 		if v != nil {
 			panic(v) // http.ErrAbortHandler: net/http closes the connection or resets the stream
 		}
+		if whole && own == r {
+			h.release(rec, r)
+		}
 	}()
-	if err := rec.guard(h.next, &rec.w, r); err != nil {
-		rec.respond(&rec.w, r, err)
+	if err := rec.guard(h.next, &rec.w, own); err != nil {
+		rec.respond(&rec.w, own, err)
 	}
+}
+
+// record returns the record of a request that begins.
+func (h *handler) record(w http.ResponseWriter, r *http.Request) *record {
+	rec, ok := h.records.Get().(*record)
+	if !ok {
+		rec = &record{}
+	}
+	rec.metrics, rec.logger = h.cfg.Metrics, h.cfg.Logger
+	rec.info.Start, rec.info.Local, rec.info.Shadow = h.cfg.Now(), h.cfg.Local(r.Context()), h.cfg.Shadow
+	if agent := r.Header["User-Agent"]; len(agent) > 0 {
+		rec.info.UserAgent = agent[0]
+	}
+	rec.info.Timing, rec.info.Events = &rec.timing, h.cfg.Events
+	rec.w.ResponseWriter, rec.w.OnHeader = w, &rec.w
+	rec.w.timing, rec.w.start, rec.w.buffers = &rec.timing, rec.info.Start, &h.buffers
+	rec.w.Host(&rec.w.room)
+	return rec
+}
+
+// release keeps the record of a request that has ended for another one. Nothing uses it any more: stages use a request, its Info and its
+// ResponseWriter only until they return (package stage). Records of requests to which that may not apply are left to the garbage collector: those with a
+// body, which a transport may read until it notices the end, those whose connection was taken over, and those that are traced. So are records that
+// are not in the context of a request whose server reuses its parts in the same way.
+func (h *handler) release(rec *record, r *http.Request) {
+	if rec.w.status == http.StatusSwitchingProtocols || rec.info.Trace != nil {
+		return
+	}
+	request.End(r)
+	request.Set(r, recordKey{}, nil)
+	*rec = record{}
+	h.records.Put(rec)
 }
 
 // identify gives the request its id, in the field that the app gets too, and its trace. It replaces what a client sent. It returns the
 // context of the request's span.
 func (h *handler) identify(rec *record, r *http.Request) context.Context {
 	if h.cfg.IDs != nil {
-		rec.info.RequestID = h.cfg.IDs.Of(r)
-		rec.w.id.name, rec.w.id.value[0] = h.cfg.IDs.Header(), rec.info.RequestID
-		r.Header[rec.w.id.name] = rec.w.id.value[:1:1]
+		rec.info.RequestID = h.cfg.IDs.Of(r, rec.info.Start)
+		rec.w.idField, rec.w.id = h.cfg.IDs.Header(), rec.info.Values(rec.info.RequestID)
+		r.Header[rec.w.idField] = rec.w.id
 	}
 	if h.cfg.Tracing == nil {
 		return r.Context()

@@ -204,9 +204,7 @@ func (a *authenticator) accept(r *http.Request, v verified) *httperr.Error {
 	info.Identity = v.id
 	info.Actor = event.Actor{Provider: v.provider, Issuer: v.issuer, Subject: v.id.Subject, TokenID: v.id.TokenID}
 	info.Emit(event.Event{Kind: event.TokenVerified, Outcome: event.Success})
-	info.Watches = append(info.Watches, request.Watch{
-		Rule: request.Rule{Stage: "apikey"}, Judge: func(context.Context) *httperr.Error { return v.watch() },
-	})
+	info.Watch(request.Watch{Rule: request.Rule{Stage: "apikey"}, Judge: func(context.Context, request.Watched) *httperr.Error { return v.watch() }})
 	return nil
 }
 

@@ -122,7 +122,7 @@ func TestWatch(t *testing.T) {
 				t.Fatalf("%d watches", len(info.Watches))
 			}
 			tt.change(f)
-			if got := info.Watches[0].Judge(t.Context()); (got != nil) != tt.wantEnd {
+			if got := info.Watches[0].Ask(t.Context()); (got != nil) != tt.wantEnd {
 				t.Errorf("the response ends: %v", got)
 			}
 		})

@@ -114,7 +114,7 @@ func TestUserWatch(t *testing.T) {
 				t.Fatalf("%+v, %d watches", info.Identity, len(info.Watches))
 			}
 			u.file, u.missing = tt.file, tt.err
-			if got := info.Watches[0].Judge(t.Context()); (got != nil) != tt.wantEnd {
+			if got := info.Watches[0].Ask(t.Context()); (got != nil) != tt.wantEnd {
 				t.Errorf("the response ends: %v", got)
 			}
 		})

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/posterndev/postern/sidecar/httpkit/cache"
 	"github.com/posterndev/postern/sidecar/httpkit/field"
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
@@ -43,7 +44,7 @@ type authenticator struct {
 	forged    []string             // those of closed that an app believes a proxy to have set
 	realm     string
 	now       func() time.Time
-	cache     *cache
+	cache     *cache.Cache[*verified]
 }
 
 // New returns the stage. Before the next stage sees the request:
@@ -81,7 +82,7 @@ func New(c Config) (stage.Stage, error) {
 		size = DefaultCacheSize
 	}
 	if a.cache, err = newCache(size); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("building authentication: token cache: %w", err)
 	}
 	return func(next stage.Handler) stage.Handler {
 		return stage.Func(func(w http.ResponseWriter, r *http.Request) error { return a.serve(w, r, next) })
@@ -117,7 +118,8 @@ func (a *authenticator) serve(w http.ResponseWriter, r *http.Request, next stage
 		delete(r.Header, name)
 	}
 	a.removeVariants(r.Header)
-	found, many := find(r.Header, a.places)
+	var room credential
+	found, many := find(r.Header, a.places, &room)
 	if many {
 		refusal := twoTokens(a.realm)
 		info.AuthnErr = refusal
@@ -137,7 +139,7 @@ func (a *authenticator) serve(w http.ResponseWriter, r *http.Request, next stage
 	} else {
 		info.Identity, info.ByCookie = v.identity, found.cookie != ""
 		for _, h := range v.headers {
-			r.Header[h.name] = []string{h.value}
+			r.Header[h.name] = info.Values(h.value)
 		}
 	}
 	kept := info.Shadow || v != nil && v.provider.ForwardToken
@@ -181,7 +183,7 @@ func StripCredentials(providers []Provider) (func(http.Header), error) {
 			delete(h, name)
 		}
 		for _, p := range a.places {
-			if found, _ := p.find(h); found != nil {
+			if found, ok, _ := p.find(h); ok {
 				found.remove(h)
 			}
 		}

@@ -19,7 +19,7 @@ func FuzzStage(f *testing.F) {
 		if o.info.Identity != nil {
 			t.Fatalf("%q, %q gave %+v", authorization, cookies, o.info.Identity)
 		}
-		if c, many := find(o.header, []place{{header: "Authorization", prefixes: []string{"bearer "}}, {cookie: "access_token"}}); c != nil || many {
+		if c, many := find(o.header, []place{{header: "Authorization", prefixes: []string{"bearer "}}, {cookie: "access_token"}}, &credential{}); c != nil || many {
 			t.Fatalf("%q, %q left %+v", authorization, cookies, c)
 		}
 	})

@@ -78,42 +78,43 @@ func closedHeaders(places []place) (closed, forged []string) {
 	return closed, forged
 }
 
-// find returns the request's token, or nil if it has none. many is true if there is more than one token, or if a header or
+// find returns the request's token in room, or nil if it has none. many is true if there is more than one token, or if a header or
 // cookie that carries tokens is repeated, so that apps may read a different one.
-func find(h http.Header, places []place) (found *credential, many bool) {
-	for _, p := range places {
-		c, twice := p.find(h)
-		if twice || c != nil && found != nil {
+func find(h http.Header, places []place, room *credential) (found *credential, many bool) {
+	for i := range places {
+		c, ok, twice := places[i].find(h)
+		if twice || ok && found != nil {
 			return nil, true
 		}
-		if c != nil {
-			found = c
+		if ok {
+			*room, found = c, room
 		}
 	}
 	return found, false
 }
 
-func (p place) find(h http.Header) (found *credential, twice bool) {
+// find returns the token in the place, and whether there is one. twice is true if the header or cookie is repeated.
+func (p *place) find(h http.Header) (found credential, ok, twice bool) {
 	if p.cookie != "" {
 		value, n := cookie(h, p.cookie)
 		if n == 0 || n == 1 && value == "" {
-			return nil, false
+			return credential{}, false, false
 		}
-		return &credential{token: value, cookie: p.cookie}, n > 1
+		return credential{token: value, cookie: p.cookie}, true, n > 1
 	}
 	values := h[p.header]
 	if len(values) > 1 {
-		return nil, true
+		return credential{}, false, true
 	}
 	if len(values) == 0 {
-		return nil, false
+		return credential{}, false, false
 	}
 	for _, prefix := range p.prefixes {
 		if token, ok := cutPrefix(values[0], prefix); ok && token != "" {
-			return &credential{token: token, header: p.header, prefix: prefix}, false
+			return credential{token: token, header: p.header, prefix: prefix}, true, false
 		}
 	}
-	return nil, false
+	return credential{}, false, false
 }
 
 // cutPrefix removes prefix, which is in lower case, from value, ignoring case. If prefix ends with a space, it accepts

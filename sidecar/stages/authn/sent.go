@@ -16,7 +16,7 @@ func Sent(providers []Provider, cookie string) (func(http.Header) bool, error) {
 		}
 	}
 	return func(h http.Header) bool {
-		found, many := find(h, places)
+		found, many := find(h, places, &credential{})
 		return found != nil || many
 	}, nil
 }

@@ -2,7 +2,6 @@ package authn
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"time"
@@ -22,19 +21,17 @@ type verified struct {
 	identity *identity.Identity
 	actor    event.Actor
 	headers  []header
-	size     int // of the token, in bytes
 }
 
 // verify returns the verified token. It uses the cache if the token was verified before and its key and dates are still valid.
 // Only valid tokens are cached, so that an attacker's tokens use no memory. The error is a jwt.Reason, which may have a cause.
 func (a *authenticator) verify(ctx context.Context, info *request.Info, c credential) (*verified, error) {
-	sum := sha256.Sum256([]byte(c.token))
-	if v, ok := a.cache.get(sum); ok {
+	if v, ok := a.cache.Get(c.token); ok {
 		if v.provider.accepts(c) && v.provider.Keys.Holds(v.key) && v.provider.rules.CheckDates(v.dates, a.now()) == nil {
 			v.emit(info, true)
 			return v, nil
 		}
-		a.cache.remove(sum)
+		a.cache.Remove(c.token)
 	}
 	p, v, err := a.verifyToken(ctx, c)
 	if err != nil {
@@ -42,7 +39,7 @@ func (a *authenticator) verify(ctx context.Context, info *request.Info, c creden
 		return nil, err
 	}
 	v.emit(info, false)
-	a.cache.add(sum, v)
+	a.cache.Put(c.token, v, len(c.token))
 	return v, nil
 }
 
@@ -74,7 +71,7 @@ func (a *authenticator) verifyToken(ctx context.Context, c credential) (*provide
 	}
 	sid, _ := id.Claims["sid"].(string)
 	return p, &verified{
-		provider: p, key: token.Key, dates: token.Dates, identity: id, headers: headers, size: len(c.token),
+		provider: p, key: token.Key, dates: token.Dates, identity: id, headers: headers,
 		actor: event.Actor{Provider: p.Name, Issuer: p.Issuer, Subject: id.Subject, Session: sid, TokenID: id.TokenID},
 	}, nil
 }

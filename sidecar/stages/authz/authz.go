@@ -71,6 +71,7 @@ func New(c Config) (stage.Stage, error) {
 		}
 		a.rules = append(a.rules, compiled)
 	}
+	a.index()
 	if !c.Default.known() {
 		return nil, fmt.Errorf("building authorization: unknown default requirement %q", c.Default)
 	}
@@ -119,10 +120,12 @@ func compile(r Rule, realm string) (rule, error) {
 func (r Requirement) known() bool { return r == Authenticated || r == Anonymous || r == Deny }
 
 type authorizer struct {
-	rules     []rule
-	fallback  rule
-	challenge string
-	others    []string
+	rules []rule
+	// open finds the rules without Exact, and exact those with it, by their indexes in rules.
+	open, exact *route.Table
+	fallback    rule
+	challenge   string
+	others      []string
 }
 
 // decide returns the refusal of the request, or nil, and whether its response is meant for its caller alone: a rule requires an
@@ -163,19 +166,29 @@ func (r *rule) named(condition string) request.Rule {
 
 // find returns the rule for the reading i of the path.
 func (a *authorizer) find(method string, target *route.Target, i int) *rule {
-	for k := range a.rules {
-		rule := &a.rules[k]
-		if rule.Exact {
-			if target.Readings() == 1 && rule.Match.Match(method, target.Path) {
-				return rule
-			}
-			continue
-		}
-		if rule.Match.MatchReading(method, target, i) {
-			return rule
+	found := a.open.First(method, target, i)
+	if target.Readings() == 1 {
+		if exact := a.exact.FirstExact(method, target.Path); exact >= 0 && (found < 0 || exact < found) {
+			found = exact
 		}
 	}
-	return &a.fallback
+	if found < 0 {
+		return &a.fallback
+	}
+	return &a.rules[found]
+}
+
+// index builds the tables of the rules.
+func (a *authorizer) index() {
+	open, exact := make([]*route.Matcher, len(a.rules)), make([]*route.Matcher, len(a.rules))
+	for i := range a.rules {
+		if a.rules[i].Exact {
+			exact[i] = a.rules[i].Match
+		} else {
+			open[i] = a.rules[i].Match
+		}
+	}
+	a.open, a.exact = route.NewTable(open), route.NewTable(exact)
 }
 
 // judge returns the refusal of the request and the kind of the condition that does not hold, or nil if it may pass.

@@ -110,7 +110,7 @@ func (l *locator) locate(r *http.Request) error {
 	peer := plain(peerPort.Addr())
 	info := request.From(r)
 	info.ClientAddr = peer
-	chain := peer.String()
+	chain := text(peer, r.RemoteAddr)
 	if l.trusts(peer) {
 		l.drop(r.Header, isVariant)
 		client, proxies := l.walk(peer, r.Header["X-Forwarded-For"])
@@ -125,8 +125,18 @@ func (l *locator) locate(r *http.Request) error {
 		}
 		l.drop(r.Header, nil)
 	}
-	setForwarded(r, chain)
+	setForwarded(r, info, chain)
 	return nil
+}
+
+// text returns peer as text: a part of remote, if that has it.
+func text(peer netip.Addr, remote string) string {
+	var room [64]byte
+	canonical := peer.AppendTo(room[:0])
+	if len(remote) > len(canonical) && remote[:len(canonical)] == string(canonical) {
+		return remote[:len(canonical)]
+	}
+	return string(canonical)
 }
 
 // isForwarded reports whether h has the headers that most proxies add.
@@ -149,13 +159,13 @@ func (l *locator) drop(h http.Header, only func(name string) bool) {
 func isVariant(name string) bool { return strings.ContainsAny(name, "_.!#$%&'*+^`|~") }
 
 // setForwarded sets the headers that tell the app about the client.
-func setForwarded(r *http.Request, chain string) {
-	r.Header["X-Forwarded-For"] = []string{chain}
+func setForwarded(r *http.Request, info *request.Info, chain string) {
+	r.Header["X-Forwarded-For"] = info.Values(chain)
 	if len(r.Header["X-Forwarded-Proto"]) == 0 {
-		r.Header["X-Forwarded-Proto"] = []string{"http"}
+		r.Header["X-Forwarded-Proto"] = info.Values("http")
 	}
 	if len(r.Header["X-Forwarded-Host"]) == 0 {
-		r.Header["X-Forwarded-Host"] = []string{r.Host}
+		r.Header["X-Forwarded-Host"] = info.Values(r.Host)
 	}
 }
 

@@ -14,7 +14,7 @@ func New(c Config) (*Policy, error) {
 	if err := c.validate(); err != nil {
 		return nil, fmt.Errorf("building CORS: %w", err)
 	}
-	p := &Policy{origins: make(map[string]struct{}, len(c.AllowOrigins))}
+	p := &Policy{origins: make(map[string][]string, len(c.AllowOrigins))}
 	if err := p.addOrigins(c.AllowOrigins); err != nil {
 		return nil, fmt.Errorf("building CORS: %w", err)
 	}
@@ -48,7 +48,7 @@ func (c Config) validate() error {
 func (p *Policy) addOrigins(origins []string) error {
 	for _, s := range origins {
 		if s == "*" {
-			p.any = true
+			p.any = []string{"*"}
 			continue
 		}
 		pattern, err := check.ParseOriginPattern(s)
@@ -58,7 +58,7 @@ func (p *Policy) addOrigins(origins []string) error {
 		if pattern.AnyLabel || pattern.AnyPort {
 			p.patterns = append(p.patterns, pattern)
 		} else {
-			p.origins[pattern.Origin] = struct{}{}
+			p.origins[pattern.Origin] = []string{pattern.Origin}
 		}
 	}
 	return nil

@@ -47,8 +47,10 @@ type Config struct {
 
 // Policy is a compiled Config. It is immutable.
 type Policy struct {
-	any      bool
-	origins  map[string]struct{}
+	// any and origins are the lines of Access-Control-Allow-Origin, for every origin or for each one. Responses share them: their length is
+	// their capacity, so that appending makes a copy.
+	any      []string
+	origins  map[string][]string
 	patterns []check.OriginPattern
 	// always are the headers of every response to an allowed origin; preflight are added in responses to preflights.
 	always, preflight []headerField
@@ -61,11 +63,16 @@ type headerField struct {
 
 // Decorate returns the outer stage.
 func (p *Policy) Decorate() stage.Stage {
+	varyOrigin := []string{"Origin"} // its length is its capacity
 	return response.Decorate(func(r *http.Request, status int, h http.Header) {
 		if status == http.StatusSwitchingProtocols {
 			return
 		}
-		field.AddVary(h, "Origin")
+		if len(h["Vary"]) == 0 {
+			h["Vary"] = varyOrigin
+		} else {
+			field.AddVary(h, "Origin")
+		}
 		preflight := isPreflight(r)
 		if preflight {
 			field.AddVary(h, "Access-Control-Request-Method", "Access-Control-Request-Headers")
@@ -86,7 +93,7 @@ func (p *Policy) grant(r *http.Request, h http.Header, preflight bool) {
 	if !allowed {
 		return
 	}
-	h["Access-Control-Allow-Origin"] = []string{origin}
+	h["Access-Control-Allow-Origin"] = origin
 	for _, f := range p.always {
 		h[f.name] = f.values
 	}
@@ -104,20 +111,24 @@ var appFields = [...]string{
 	"Access-Control-Allow-Local-Network",
 }
 
-// origin returns the value of Access-Control-Allow-Origin for r, and whether there is one.
-func (p *Policy) origin(r *http.Request) (string, bool) {
+// origin returns the lines of Access-Control-Allow-Origin for r, and whether there are any.
+func (p *Policy) origin(r *http.Request) ([]string, bool) {
 	origins := r.Header["Origin"]
 	if len(origins) != 1 {
-		return "", false
+		return nil, false
 	}
-	if p.any {
-		return "*", true
+	if p.any != nil {
+		return p.any, true
 	}
-	_, ok := p.origins[origins[0]]
-	for i := 0; !ok && i < len(p.patterns); i++ {
-		ok = p.patterns[i].Has(origins[0])
+	if lines, ok := p.origins[origins[0]]; ok {
+		return lines, true
 	}
-	return origins[0], ok
+	for i := range p.patterns {
+		if p.patterns[i].Has(origins[0]) {
+			return []string{origins[0]}, true
+		}
+	}
+	return nil, false
 }
 
 // Preflight returns the stage that responds to preflights: with 204, or with 403 and the problem cors-origin.

@@ -300,7 +300,7 @@ func TestNewRefuses(t *testing.T) {
 }
 
 func TestSwitchingProtocolsIsUnchanged(t *testing.T) {
-	p := &policy{fields: fields{set: []Field{{Name: "A", Value: "1"}}}}
+	p := &policy{fields: fields{set: []setField{{name: "A", lines: []string{"1"}}}}}
 	h := http.Header{}
 	p.apply(httptest.NewRequest("GET", "/", nil), http.StatusSwitchingProtocols, h)
 	if len(h) != 0 {

@@ -18,18 +18,23 @@ type presetField struct {
 	stricter func(app http.Header) string
 	// appDecides says that the app's value is kept.
 	appDecides bool
+	// always says that every response has value, whatever the app sent.
+	always bool
+	// lines and linesOverHTTPS are the values as lines, whose length is their capacity.
+	lines, linesOverHTTPS []string
 }
 
-func (p *presetField) choose(app http.Header, secure bool) string {
+// choose returns the lines of the field. Responses share them, unless the app has sent a stricter value.
+func (p *presetField) choose(app http.Header, secure bool) []string {
 	if p.stricter != nil && len(app[p.name]) > 0 {
 		if kept := p.stricter(app); kept != "" {
-			return kept
+			return []string{kept}
 		}
 	}
-	if secure && p.overHTTPS != "" {
-		return p.overHTTPS
+	if secure {
+		return p.linesOverHTTPS
 	}
-	return p.value
+	return p.lines
 }
 
 const (

@@ -90,8 +90,12 @@ func (c *cleaner) removeNamed(h http.Header) {
 // isWebSocket reports whether r is an opening handshake of RFC 6455 §4.1. A handshake has no body: the app would read
 // a body as frames.
 func isWebSocket(r *http.Request) bool {
-	upgrade, key, version := r.Header["Upgrade"], r.Header["Sec-Websocket-Key"], r.Header["Sec-Websocket-Version"]
-	if len(upgrade) != 1 || len(key) != 1 || len(version) != 1 || version[0] != "13" {
+	upgrade := r.Header["Upgrade"]
+	if len(upgrade) != 1 { // most requests
+		return false
+	}
+	key, version := r.Header["Sec-Websocket-Key"], r.Header["Sec-Websocket-Version"]
+	if len(key) != 1 || len(version) != 1 || version[0] != "13" {
 		return false
 	}
 	if r.Method != http.MethodGet || r.ProtoMajor != 1 || r.ProtoMinor < 1 || r.ContentLength != 0 {

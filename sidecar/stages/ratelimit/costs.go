@@ -59,7 +59,7 @@ func (l *Limiter) Charges() stage.Stage {
 	}
 	return func(next stage.Handler) stage.Handler {
 		return stage.Func(func(w http.ResponseWriter, r *http.Request) error {
-			hits := l.hits(r, request.From(r), l.charged)
+			hits := hitsOf(r, request.From(r), l.charged)
 			if len(hits) == 0 {
 				return next.ServeHTTP(w, r)
 			}

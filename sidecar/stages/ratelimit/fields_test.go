@@ -22,8 +22,8 @@ func FuzzFieldsAreStructured(f *testing.F) {
 		var a shownFields
 		a.add(&shown, Result{Remaining: remaining, Next: time.Duration(next)})
 		a.add(&other, Result{Remaining: 1})
-		wantMember(t, a.limit, name, map[string]int64{"r": int64(remaining), "t": ceil(next)})
-		wantMember(t, a.policy, name, map[string]int64{"q": int64(limit), "w": ceil(period)})
+		wantMember(t, string(a.limit), name, map[string]int64{"r": int64(remaining), "t": ceil(next)})
+		wantMember(t, string(a.policy), name, map[string]int64{"q": int64(limit), "w": ceil(period)})
 	})
 }
 

@@ -115,90 +115,97 @@ const planTag = "Plan"
 // inFlightTag is the kind of the keys of requests in progress. The tags of parts contain a colon, so it is none of them.
 const inFlightTag = "in-flight"
 
-// key returns the key of a request under the plan with that value; empty is the rule's own limit. Values that a client or an issuer wrote are hashed: they may be secret (an API
-// key) or personal, and many people can read the keys of a store.
+// key returns the key of a request under the plan with that value; empty is the rule's own limit.
 func (b *keyBuilder) key(r *http.Request, info *request.Info, plan string) string {
-	var room [4 + 2*maxParts]string
-	parts := append(room[:0], b.rule)
+	return string(b.appendKey(nil, r, info, plan))
+}
+
+// appendKey appends the key to dst. Values that a client or an issuer wrote are hashed: they may be secret (an API
+// key) or personal, and many people can read the keys of a store.
+func (b *keyBuilder) appendKey(dst []byte, r *http.Request, info *request.Info, plan string) []byte {
+	var room [64]byte
+	dst = keyspace.AppendPart(b.space.Append(dst), b.rule)
 	if b.kind != "" {
-		parts = append(parts, b.kind)
+		dst = keyspace.AppendPart(dst, b.kind)
 	}
 	for i := range b.parts {
 		p := &b.parts[i]
 		if p.Type == Route {
-			parts = append(parts, p.tag)
+			dst = keyspace.AppendPart(dst, p.tag)
 			continue
 		}
-		value := b.value(p, r, info)
-		if value == "" {
-			parts = append(parts, p.absent, b.address(info.ClientAddr))
-			continue
+		tag, value := p.tag, b.appendValue(room[:0], p, r, info)
+		if len(value) == 0 {
+			tag, value = p.absent, b.appendAddress(room[:0], info.ClientAddr)
 		}
-		parts = append(parts, p.tag, value)
+		dst = keyspace.AppendPart(keyspace.AppendPart(dst, tag), value)
 	}
 	if plan != "" {
-		parts = append(parts, planTag, plan)
+		dst = keyspace.AppendPart(keyspace.AppendPart(dst, planTag), plan)
 	}
-	return b.space.Key(parts...)
+	return dst
 }
 
-// value returns the request's value for the part, or "".
-func (b *keyBuilder) value(p *part, r *http.Request, info *request.Info) string {
+// appendValue appends the request's value for the part; nothing if there is none.
+func (b *keyBuilder) appendValue(dst []byte, p *part, r *http.Request, info *request.Info) []byte {
 	switch p.Type {
 	case ClientAddress:
-		return b.address(info.ClientAddr)
+		return b.appendAddress(dst, info.ClientAddr)
 	case Subject:
 		if info.Identity == nil || info.Identity.Subject == "" {
-			return ""
+			return dst
 		}
-		return digest(info.Identity.Issuer, info.Identity.Subject)
+		return appendDigest(dst, info.Identity.Issuer, info.Identity.Subject)
 	case Claim:
-		return claim(info.Identity, p.Name)
+		return appendClaim(dst, info.Identity, p.Name)
 	default:
-		return header(r, p.Name)
+		return appendHeader(dst, r, p.Name)
 	}
 }
 
-// address returns the text of the network that counts as one client. That of an IPv4 address has no prefix length.
-func (b *keyBuilder) address(a netip.Addr) string {
+// appendAddress appends the text of the network that counts as one client. That of an IPv4 address has no prefix length.
+func (b *keyBuilder) appendAddress(dst []byte, a netip.Addr) []byte {
 	network := clientnet.Of(a)
+	if !network.IsValid() {
+		return append(dst, a.String()...)
+	}
 	if !network.Addr().Is6() {
-		return a.Unmap().String()
+		return a.Unmap().AppendTo(dst)
 	}
 	if b.ipv6Bits != 0 && b.ipv6Bits != network.Bits() {
 		if own, err := a.WithZone("").Prefix(b.ipv6Bits); err == nil {
 			network = own
 		}
 	}
-	return network.String()
+	return network.AppendTo(dst)
 }
 
-func header(r *http.Request, name string) string {
+func appendHeader(dst []byte, r *http.Request, name string) []byte {
 	values := r.Header[name]
 	if name == "Host" { // net/http moves it out of the fields
 		values = []string{r.Host}
 	}
 	if len(values) == 0 || len(values) == 1 && values[0] == "" {
-		return ""
+		return dst
 	}
-	return digest(values...)
+	return appendDigest(dst, values...)
 }
 
-// claim distinguishes types: the number 1 is not the text "1". A null or empty claim counts as missing.
-func claim(id *identity.Identity, name string) string {
+// appendClaim distinguishes types: the number 1 is not the text "1". A null or empty claim counts as missing.
+func appendClaim(dst []byte, id *identity.Identity, name string) []byte {
 	v, ok := id.Claim(name)
 	if !ok || v == nil || v == "" {
-		return ""
+		return dst
 	}
 	text, err := json.Marshal(v) // sorts the keys of objects
 	if err != nil {
-		return ""
+		return dst
 	}
-	return digest(id.Issuer, string(text))
+	return appendDigest(dst, id.Issuer, string(text))
 }
 
-// digest returns 128 bits of the SHA-256 of values. Each value is hashed with its length.
-func digest(values ...string) string {
+// appendDigest appends 128 bits of the SHA-256 of values. Each value is hashed with its length.
+func appendDigest(dst []byte, values ...string) []byte {
 	var room [256]byte
 	b := room[:0]
 	for _, v := range values {
@@ -206,5 +213,5 @@ func digest(values ...string) string {
 		b = append(b, v...)
 	}
 	sum := sha256.Sum256(b)
-	return base64.RawURLEncoding.EncodeToString(sum[:16])
+	return base64.RawURLEncoding.AppendEncode(dst, sum[:16])
 }

@@ -24,7 +24,7 @@ const retryStore = time.Second
 type hit struct {
 	rule *rule
 	plan *plan
-	key  string
+	key  []byte
 }
 
 // Before returns the stage before authentication. For the rules whose key, limit and exemptions need no identity, it
@@ -45,8 +45,8 @@ func (l *Limiter) Before() stage.Stage {
 			if err == nil || info.LimitsTaken {
 				return err
 			}
-			shown, limited := l.take(r, info, l.open)
-			shown.set(w.Header())
+			limited := l.take(r, info, l.open)
+			set(w.Header(), info)
 			if limited != nil {
 				return limited
 			}
@@ -61,33 +61,23 @@ func (l *Limiter) After() stage.Stage {
 	if len(l.rules) == 0 {
 		return nil
 	}
+	// The app sets its own fields after the stage has set ours, so they are set again.
+	again := response.Decorate(func(r *http.Request, _ int, h http.Header) { set(h, request.From(r)) })
 	return func(next stage.Handler) stage.Handler {
+		showing := again(next)
 		return stage.Func(func(w http.ResponseWriter, r *http.Request) error {
 			info := request.From(r)
-			shown, err := l.take(r, info, l.rules)
-			shown.set(w.Header())
-			if err != nil {
+			err := l.take(r, info, l.rules)
+			set(w.Header(), info)
+			switch {
+			case err != nil:
 				return err
+			case info.RateLimit == nil:
+				return next.ServeHTTP(w, r)
 			}
-			if shown.limit != "" {
-				shows := &writer{Writer: response.Writer{ResponseWriter: w}, fields: shown}
-				shows.OnHeader, w = shows, shows
-			}
-			return next.ServeHTTP(w, r)
+			return showing.ServeHTTP(w, r)
 		})
 	}
-}
-
-// hits returns the rules that apply to a request.
-func (l *Limiter) hits(r *http.Request, info *request.Info, rules []rule) (hits []hit) {
-	target := info.Target()
-	for i := range rules {
-		if rule := &rules[i]; rule.matches(r.Method, &target) && !rule.exempt.covers(info) {
-			hits = append(hits, rule.hit(r, info))
-			info.Note(rule.name, rule.keys.kinds)
-		}
-	}
-	return hits
 }
 
 // recall refuses requests that are known to be refused, before the identity is known.
@@ -95,48 +85,55 @@ func (l *Limiter) recall(w http.ResponseWriter, r *http.Request, info *request.I
 	if l.refused.empty() {
 		return nil
 	}
-	shown, err := l.known(info, l.hits(r, info, l.recalled))
+	d := l.decision()
+	defer l.keep(d)
+	d.collect(r, info, l.recalled)
+	err := l.known(info, d)
 	if err != nil {
 		info.LimitsTaken = true
 	}
-	shown.set(w.Header())
+	set(w.Header(), info)
 	return err
 }
 
 // known refuses the request if one of the hits is remembered as refused. It does not ask the store.
-func (l *Limiter) known(info *request.Info, hits []hit) (shown shownFields, err error) {
-	if info.Shadow {
-		return shownFields{}, nil
+func (l *Limiter) known(info *request.Info, d *decision) error {
+	if info.Shadow || l.refused.empty() {
+		return nil
 	}
 	var wait time.Duration
 	var by *rule
-	for _, h := range hits {
+	for _, h := range d.hits {
 		if h.rule.shadow {
 			continue
 		}
 		if left := l.refused.remaining(h.key); left > 0 {
-			shown.add(&h.plan.fields, Result{Next: left})
+			d.shown.add(&h.plan.fields, Result{Next: left})
 			if left > wait {
 				wait, by = left, h.rule
 			}
 		}
 	}
 	if by == nil {
-		return shownFields{}, nil
+		return nil
 	}
-	return shown, info.Refuse(by.named(), tooMany(wait))
+	d.shown.lines(info, l.usual)
+	return info.Refuse(by.named(), tooMany(wait))
 }
 
-// take counts a request under rules. It returns the fields to show and the refusal.
-func (l *Limiter) take(r *http.Request, info *request.Info, rules []rule) (shownFields, error) {
+// take counts a request under rules. It returns the refusal. The fields to show are in info.
+func (l *Limiter) take(r *http.Request, info *request.Info, rules []rule) error {
 	info.LimitsTaken = true
-	return l.decide(r, info, rules, Store.Take)
+	return l.decide(r, info, rules, true)
 }
 
 // Peek decides under every rule whether a request is allowed, and counts nothing. The error refuses the request, as
 // After would. The refusal is recorded in the request's Info.
 func (l *Limiter) Peek(r *http.Request) error {
-	_, err := l.decide(r, request.From(r), l.rules, Store.Peek)
+	info := request.From(r)
+	limit, policy := info.RateLimit, info.RateLimitPolicy
+	err := l.decide(r, info, l.rules, false)
+	info.RateLimit, info.RateLimitPolicy = limit, policy
 	return err
 }
 
@@ -144,7 +141,7 @@ func (l *Limiter) Peek(r *http.Request) error {
 // the client has disconnected. While the store is unavailable, the local store counts.
 func (l *Limiter) Charge(r *http.Request) {
 	info := request.From(r)
-	hits := l.hits(r, info, l.rules)
+	hits := hitsOf(r, info, l.rules)
 	if len(hits) == 0 {
 		return
 	}
@@ -164,43 +161,33 @@ func (l *Limiter) charge(r *http.Request, hits []hit, requests []Request) error 
 	}
 	for i, result := range results {
 		if result.Remaining == 0 && !requests[i].Shadow {
-			l.refused.remember(hits[i].key, result.Next)
+			l.refused.remember(string(hits[i].key), result.Next)
 		}
 	}
 	return cause
 }
 
-// operation is Store.Take or Store.Peek.
-type operation func(s Store, ctx context.Context, requests []Request) ([]Result, error)
-
-// decide asks the store about a request, and returns the fields to show and the refusal.
-func (l *Limiter) decide(r *http.Request, info *request.Info, rules []rule, ask operation) (shownFields, error) {
-	hits := l.hits(r, info, rules)
-	if len(hits) == 0 {
-		return shownFields{}, nil
+// decide asks the store about a request. It returns the refusal; the fields to show are in info.
+func (l *Limiter) decide(r *http.Request, info *request.Info, rules []rule, take bool) error {
+	d := l.decision()
+	defer l.keep(d)
+	d.collect(r, info, rules)
+	if len(d.hits) == 0 {
+		return nil
 	}
-	if shown, err := l.known(info, hits); err != nil {
-		return shown, err
+	if err := l.known(info, d); err != nil {
+		return err
 	}
-	requests := requestsOf(info, hits)
-	results, err := ask(l.store, r.Context(), requests)
+	results, err := d.ask(r.Context(), l.store, info, take)
 	if err != nil {
-		if err := refuseByDeny(info, hits, err); err != nil {
-			return shownFields{}, err
+		if err := refuseByDeny(info, d.hits, err); err != nil {
+			return err
 		}
-		if results, err = ask(l.local, r.Context(), requests); err != nil {
-			return shownFields{}, info.Refuse(request.Rule{Stage: stageName}, storeUnavailable(err))
+		if results, err = d.ask(r.Context(), l.local, info, take); err != nil {
+			return info.Refuse(request.Rule{Stage: stageName}, storeUnavailable(err))
 		}
 	}
-	return l.judge(info, hits, results)
-}
-
-func requestsOf(info *request.Info, hits []hit) []Request {
-	requests := make([]Request, len(hits))
-	for i, h := range hits {
-		requests[i] = Request{Key: h.key, Rate: h.plan.rate, Cost: h.rule.cost, Later: h.rule.costFrom != nil, Shadow: h.rule.shadow || info.Shadow}
-	}
-	return requests
+	return l.judge(info, d, results)
 }
 
 // refuseByDeny refuses if the store failed with cause and an enforced rule says Deny. Otherwise the local store
@@ -217,12 +204,12 @@ func refuseByDeny(info *request.Info, hits []hit, cause error) error {
 }
 
 // judge records every refusal. It returns the refusal of the rule with the longest wait.
-func (l *Limiter) judge(info *request.Info, hits []hit, results []Result) (shown shownFields, refusal error) {
+func (l *Limiter) judge(info *request.Info, d *decision, results []Result) (refusal error) {
 	var wait time.Duration
 	for i, result := range results {
-		rule := hits[i].rule
+		rule := d.hits[i].rule
 		if !rule.shadow && !info.Shadow {
-			shown.add(&hits[i].plan.fields, result)
+			d.shown.add(&d.hits[i].plan.fields, result)
 		}
 		if result.Allowed {
 			continue
@@ -231,12 +218,13 @@ func (l *Limiter) judge(info *request.Info, hits []hit, results []Result) (shown
 		if err == nil {
 			continue
 		}
-		l.refused.remember(hits[i].key, result.Next)
+		l.refused.remember(string(d.hits[i].key), result.Next)
 		if result.Next > wait {
 			wait, refusal = result.Next, err
 		}
 	}
-	return shown, refusal
+	d.shown.lines(info, l.usual)
+	return refusal
 }
 
 func (r *rule) named() request.Rule {

@@ -20,7 +20,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -97,6 +97,10 @@ type Limiter struct {
 	open, recalled []rule
 	// charged are the rules with CostFrom.
 	charged []rule
+	// usual is the RateLimit-Policy of a request to which every rule applies with its own limit.
+	usual []string
+	// decisions has *decision.
+	decisions sync.Pool
 	// concurrent are the rules with MaxInFlight.
 	concurrent   []concurrency
 	places       *inflight.Places
@@ -147,6 +151,7 @@ func New(c Config) (*Limiter, error) {
 		}
 		seen[r.Name] = true
 	}
+	l.usual = usualPolicy(l.rules)
 	return l, nil
 }
 
@@ -212,11 +217,10 @@ func (r *rule) matches(method string, target *route.Target) bool {
 	return r.match == nil || r.match.MatchAny(method, target)
 }
 
-// hit returns the limit that the rule has for a request, and the key under which it is counted.
-func (r *rule) hit(req *http.Request, info *request.Info) hit {
-	p := r.plans.of(info.Identity)
-	if p == nil {
-		p = &r.base
+// planOf returns the limit that the rule has for a request.
+func (r *rule) planOf(info *request.Info) *plan {
+	if p := r.plans.of(info.Identity); p != nil {
+		return p
 	}
-	return hit{rule: r, plan: p, key: r.keys.key(req, info, p.value)}
+	return &r.base
 }

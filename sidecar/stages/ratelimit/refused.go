@@ -2,6 +2,7 @@ package ratelimit
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -17,6 +18,8 @@ type refusals struct {
 	until map[string]time.Time
 	// due is when the first of them ends.
 	due time.Time
+	// n is the length of until, so that most requests need no lock.
+	n atomic.Int64
 }
 
 func newRefusals(now func() time.Time) *refusals {
@@ -24,16 +27,15 @@ func newRefusals(now func() time.Time) *refusals {
 }
 
 // empty reports whether no key is remembered.
-func (r *refusals) empty() bool {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	return len(r.until) == 0
-}
+func (r *refusals) empty() bool { return r.n.Load() == 0 }
 
 // remaining returns how long key is still refused; 0 if that is not known.
-func (r *refusals) remaining(key string) time.Duration {
+func (r *refusals) remaining(key []byte) time.Duration {
+	if r.empty() {
+		return 0
+	}
 	r.mu.RLock()
-	until, ok := r.until[key]
+	until, ok := r.until[string(key)]
 	r.mu.RUnlock()
 	if !ok {
 		return 0
@@ -54,6 +56,7 @@ func (r *refusals) remember(key string, d time.Duration) {
 	if len(r.until) == 1 || until.Before(r.due) {
 		r.due = until
 	}
+	r.n.Store(int64(len(r.until)))
 }
 
 // makeRoom removes the keys whose time has passed, or else an arbitrary one.

@@ -9,16 +9,16 @@ import (
 func TestRefusals(t *testing.T) {
 	now := time.Unix(1e9, 0)
 	r := newRefusals(func() time.Time { return now })
-	if !r.empty() || r.remaining("a") != 0 {
+	if !r.empty() || r.remaining([]byte("a")) != 0 {
 		t.Error("something is remembered at first")
 	}
 	r.remember("a", time.Minute)
 	now = now.Add(59 * time.Second)
-	if r.empty() || r.remaining("a") != time.Second || r.remaining("b") != 0 {
-		t.Errorf("a remains for %s, b for %s", r.remaining("a"), r.remaining("b"))
+	if r.empty() || r.remaining([]byte("a")) != time.Second || r.remaining([]byte("b")) != 0 {
+		t.Errorf("a remains for %s, b for %s", r.remaining([]byte("a")), r.remaining([]byte("b")))
 	}
 	now = now.Add(time.Second)
-	if r.remaining("a") != 0 {
+	if r.remaining([]byte("a")) != 0 {
 		t.Error("a is refused past its time")
 	}
 }
@@ -34,7 +34,7 @@ func TestRefusalsAreBounded(t *testing.T) {
 	}
 	now = now.Add(6 * time.Second)
 	r.remember("new", time.Second)
-	if len(r.until) != 1 || r.remaining("new") != time.Second {
+	if len(r.until) != 1 || r.remaining([]byte("new")) != time.Second {
 		t.Errorf("%d are remembered when all but one have ended", len(r.until))
 	}
 }

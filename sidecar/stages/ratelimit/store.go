@@ -22,9 +22,18 @@ type Store interface {
 	Charge(ctx context.Context, requests []Request) ([]Result, error)
 }
 
+// Direct is a Store that decides in this process: it waits for nothing, never fails, and keeps nothing of its arguments.
+type Direct interface {
+	Store
+	// Decide appends to results what Take returns, or Peek if take is false. The keys may be in Request.Raw.
+	Decide(results []Result, requests []Request, take bool) []Result
+}
+
 // Request asks for quota under a key.
 type Request struct {
-	Key  string
+	Key string
+	// Raw replaces Key in calls of Direct.Decide, if it is not nil.
+	Raw  []byte
 	Rate gcra.Rate
 	// Cost is the number of requests as which this one counts; 0 is 1.
 	Cost int

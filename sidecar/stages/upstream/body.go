@@ -81,6 +81,14 @@ func (b *requestBody) Close() error {
 	return b.ReadCloser.Close()
 }
 
+// end is Close for relay: it does not close the body of an HTTP/1.1 client.
+func (b *requestBody) end() {
+	b.closed.Store(true)
+	if b.in.ProtoMajor == 2 {
+		_ = b.in.Body.Close()
+	}
+}
+
 // Read also copies the trailer at the end: the server fills in.Trailer only then, and the transport reads the trailer
 // of its own request right after.
 func (b *requestBody) Read(p []byte) (int, error) {

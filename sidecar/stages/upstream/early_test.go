@@ -97,52 +97,6 @@ func TestEarlyResponses(t *testing.T) {
 	}
 }
 
-func TestStatusLine(t *testing.T) {
-	const hints = "HTTP/1.1 103 Early Hints\r\nLink: HTTP/1.1 200 OK\r\n\r\n"
-	tests := map[string]struct {
-		input string
-		want  int
-	}{
-		"final":              {"HTTP/1.1 200 OK\r\nA: b\r\n\r\n", 17},
-		"without a reason":   {"HTTP/1.1 200\n\n", 13},
-		"after a 1xx":        {hints + "HTTP/1.1 404 x\r\n\r\n", len(hints) + 16},
-		"after several":      {hints + "HTTP/1.1 100 \r\n\r\n" + "HTTP/1.0 500 x\n\n", len(hints) + 17 + 15},
-		"only informational": {hints, -1},
-		"an upgrade":         {"HTTP/1.1 101 Switching\r\nConnection: Upgrade\r\n\r\nHTTP/1.1 200 OK\r\n", -1},
-		"incomplete":         {"HTTP/1.1 200 O", -1},
-		"no HTTP":            {"\n", 1},
-	}
-	for name, tt := range tests {
-		for size := 1; size <= len(tt.input); size++ {
-			h, got := responseHead{active: true}, -1
-			for at := 0; at < len(tt.input) && got < 0; at += size {
-				if n := h.statusLine([]byte(tt.input[at:min(at+size, len(tt.input))])); n >= 0 {
-					got = at + n
-				}
-			}
-			if got != tt.want {
-				t.Errorf("%s in pieces of %d: %d, want %d", name, size, got, tt.want)
-			}
-		}
-	}
-	if h := (responseHead{}); h.statusLine([]byte("HTTP/1.1 200 OK\r\n")) >= 0 {
-		t.Error("without a request there is nothing to look for")
-	}
-}
-
-func FuzzStatusLine(f *testing.F) {
-	f.Add([]byte("HTTP/1.1 103 x\r\n\r\nHTTP/1.1 200 OK\r\n"), 3)
-	f.Fuzz(func(t *testing.T, b []byte, size int) {
-		h := responseHead{active: true}
-		for size = max(1, size); len(b) > 0; b = b[min(size, len(b)):] {
-			piece := b[:min(size, len(b))]
-			if n := h.statusLine(piece); n > len(piece) || n > 0 && piece[n-1] != '\n' {
-				t.Fatalf("%d in %q", n, piece)
-			}
-		}
-	})
-}
-
 // TestUploadsThatTheAppRefuses: an app that refuses an upload and closes the connection without reading it resets that connection. The
 // client gets the whole response all the same. It says Connection: close: otherwise the next request can get the connection just before it is
 // closed. Of a large response, the app's own kernel discards what it has not sent yet.

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	http1 "github.com/posterndev/postern/sidecar/conn/http1/client"
 	"github.com/posterndev/postern/sidecar/httpkit/quoted"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
 	"github.com/posterndev/postern/sidecar/httpkit/response"
@@ -32,7 +33,7 @@ func exchangeOf(r *http.Request) *exchange {
 	return x
 }
 
-// exchange is the state of one request, and the ResponseWriter that ReverseProxy writes to.
+// exchange is the state of one request, and the ResponseWriter that relay and ReverseProxy write to.
 type exchange struct {
 	response.Writer
 	// http10 clients get no informational responses (RFC 9110 §15.2).
@@ -48,9 +49,13 @@ type exchange struct {
 	started, hijacked, broken bool
 	// err is why there is no response; readErr and writeErr are why it was cut short.
 	err, readErr, writeErr error
+	// out is the request to an HTTP/1.1 app, and trailers the names that its response announces. Only relay uses them.
+	out      http1.Request
+	trailers []string
 	// watch may end the response.
 	watch watch
 	// bodyErr is why reading the client's body failed. The transport's goroutine sets it, and holds reading while it reads.
+	// Without a body reading is nil.
 	bodyErr atomic.Pointer[error]
 	reading chan struct{}
 	// flushing is held while the response is flushed: ReverseProxy also does it in a goroutine of its own.
@@ -62,6 +67,9 @@ const bodyWait = time.Second
 
 // awaitBody waits for a read of the client's body that is ending, and returns why it failed, or nil.
 func (x *exchange) awaitBody() *error {
+	if x.reading == nil {
+		return nil
+	}
 	ended := time.NewTimer(bodyWait)
 	defer ended.Stop()
 	select {

@@ -39,7 +39,7 @@ type probed struct {
 
 // useHTTP2 reports whether r is sent to the app as HTTP/2. Requests of HTTP/1.x, and upgrades, which HTTP/2 does not have, are sent
 // as HTTP/1.1. Calls of gRPC need HTTP/2. Other HTTP/2 requests are sent as the app understands them.
-func (p *protocols) useHTTP2(r *http.Request) bool {
+func (p *protocols) useHTTP2(r *http.Request, target string) bool {
 	upgrade := len(r.Header["Upgrade"]) > 0
 	switch request.From(r).UpstreamProtocol {
 	case request.HTTP1:
@@ -50,7 +50,7 @@ func (p *protocols) useHTTP2(r *http.Request) bool {
 	if r.ProtoMajor != 2 || upgrade {
 		return false
 	}
-	return isGRPC(r) || p.speaksHTTP2(r.Context(), r.URL.Host)
+	return isGRPC(r) || p.speaksHTTP2(r.Context(), target)
 }
 
 func isGRPC(r *http.Request) bool {

@@ -7,11 +7,12 @@ import (
 	"sync"
 	"time"
 
+	http1 "github.com/posterndev/postern/sidecar/conn/http1/client"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
 )
 
 const (
-	// maxResponseHeader bounds the header of a response, and of each informational response before it, in bytes.
+	// maxResponseHeader bounds the header of an HTTP/2 response, and of each informational response before it, in bytes.
 	maxResponseHeader = 128 << 10
 	// maxIdleConns is how many unused HTTP/1.1 connections are kept for each app port.
 	maxIdleConns = 256
@@ -24,8 +25,9 @@ const (
 
 // transports talk to the app in the protocol that both the client and the app speak.
 type transports struct {
-	http1, http2 *http.Transport
-	protocols    protocols
+	http1     *http1.Client
+	http2     *http.Transport
+	protocols protocols
 }
 
 func newTransports(cfg Config) *transports {
@@ -33,26 +35,23 @@ func newTransports(cfg Config) *transports {
 	if dial == nil {
 		dial = (&net.Dialer{Timeout: cfg.Timeouts.Dial, KeepAlive: 15 * time.Second}).DialContext
 	}
-	build := func() *http.Transport {
-		return &http.Transport{
-			DialContext:            dial,
+	t := &transports{
+		http1: http1.New(http1.Config{
+			Dial:           dial,
+			Idle:           cfg.Timeouts.Idle,
+			MaxIdle:        maxIdleConns,
+			ResponseHeader: cfg.Timeouts.ResponseHeader,
+			ExpectContinue: cfg.Timeouts.ExpectContinue,
+		}),
+		http2: &http.Transport{
 			Protocols:              new(http.Protocols),
 			DisableCompression:     true, // otherwise net/http adds an Accept-Encoding and decompresses the response
-			MaxIdleConnsPerHost:    maxIdleConns,
 			IdleConnTimeout:        cfg.Timeouts.Idle,
 			ResponseHeaderTimeout:  cfg.Timeouts.ResponseHeader,
 			ExpectContinueTimeout:  cfg.Timeouts.ExpectContinue,
 			MaxResponseHeaderBytes: maxResponseHeader,
-		}
-	}
-	t := &transports{http1: build(), http2: build(), protocols: protocols{dial: dial, now: time.Now, known: map[string]*probed{}}}
-	t.http1.Protocols.SetHTTP1(true)
-	t.http1.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
-		conn, err := dial(ctx, network, address)
-		if err != nil {
-			return nil, err // as it is: classify looks at it
-		}
-		return &appConn{Conn: conn}, nil
+		},
+		protocols: protocols{dial: dial, now: time.Now, known: map[string]*probed{}},
 	}
 	t.http2.Protocols.SetUnencryptedHTTP2(true)
 	t.http2.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -66,24 +65,16 @@ func newTransports(cfg Config) *transports {
 	return t
 }
 
-// RoundTrip sends requests as HTTP/2 with prior knowledge (RFC 9113 §3.3) or as HTTP/1.1.
+// RoundTrip sends requests as HTTP/2 with prior knowledge (RFC 9113 §3.3).
 func (t *transports) RoundTrip(r *http.Request) (*http.Response, error) {
 	timing := request.From(r).Timing
 	timing.Asked()
 	defer timing.App(time.Now())
-	if t.protocols.useHTTP2(r) {
-		return t.http2.RoundTrip(r)
-	}
-	if mayIgnoreBody(r) {
-		r.Close = true // r is the proxy's own copy
-	} else if r.ContentLength != 0 {
-		r = watchSending(r)
-	}
-	return t.http1.RoundTrip(r)
+	return t.http2.RoundTrip(r)
 }
 
 func (t *transports) closeIdle() {
-	t.http1.CloseIdleConnections()
+	t.http1.CloseIdle()
 	t.http2.CloseIdleConnections()
 }
 

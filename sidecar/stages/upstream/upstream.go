@@ -129,8 +129,8 @@ func (p *Proxy) Close() {
 //
 // If a response fails later, the error is logged and ServeHTTP panics with http.ErrAbortHandler, so that the client
 // sees a closed connection or a reset stream and not a short success. The same happens if a Watch of the request ends
-// the response, which is recorded as a refusal. Nothing is retried here. net/http itself repeats only requests that
-// are idempotent or of which no byte was sent, and only if a kept connection turned out to be closed.
+// the response, which is recorded as a refusal. Only requests are repeated that have no body and are idempotent, or of
+// which no byte was sent, and only if a kept connection turned out to be closed.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
 	if refused := request.Refused(r); refused != nil {
 		return refused.Err // the guard returns it; no profile of the chain may pass it on
@@ -139,9 +139,12 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
 		return &httperr.Error{Status: http.StatusNotImplemented, Code: "connect-unsupported", Detail: "CONNECT is not supported."}
 	}
 	client := r.Context()
-	x := &exchange{Writer: response.Writer{ResponseWriter: w}, http10: !r.ProtoAtLeast(1, 1), reading: make(chan struct{}, 1)}
-	ctx := context.WithValue(client, exchangeKey{}, x)
-	watches, upgrade := request.From(r).Watches, len(r.Header["Upgrade"]) > 0
+	x := &exchange{Writer: response.Writer{ResponseWriter: w}, http10: !r.ProtoAtLeast(1, 1)}
+	if r.ContentLength != 0 {
+		x.reading = make(chan struct{}, 1)
+	}
+	ctx, info := client, request.From(r)
+	watches, upgrade := info.Watches, len(r.Header["Upgrade"]) > 0
 	if len(watches) > 0 || upgrade {
 		var end context.CancelCauseFunc
 		ctx, end = context.WithCancelCause(ctx)
@@ -151,14 +154,22 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
 			defer context.AfterFunc(p.closed, func() { end(nil) })()
 		}
 	}
-	r, call := tracing.StartApp(r.WithContext(ctx), request.From(r).Local.Port())
-	p.run(x, r)
+	target := p.cfg.Target(info.Local)
+	http2 := p.transports.protocols.useHTTP2(r, target)
+	if http2 {
+		ctx = context.WithValue(ctx, exchangeKey{}, x)
+	}
+	if ctx != client {
+		r = r.WithContext(ctx)
+	}
+	r, call := tracing.StartApp(r, info.Local.Port())
+	p.run(x, r, target, http2)
 	call.End(x.status, x.broken || x.failure() != nil)
 	return p.conclude(client, x, r)
 }
 
 // run proxies the request. It records an abort instead of passing the panic on.
-func (p *Proxy) run(x *exchange, r *http.Request) {
+func (p *Proxy) run(x *exchange, r *http.Request, target string, http2 bool) {
 	defer func() {
 		switch v := recover(); v {
 		case nil:
@@ -168,7 +179,11 @@ func (p *Proxy) run(x *exchange, r *http.Request) {
 			panic(v)
 		}
 	}()
-	p.reverse.ServeHTTP(x, r)
+	if http2 {
+		p.reverse.ServeHTTP(x, r)
+	} else {
+		p.relay(x, r, target)
+	}
 }
 
 // conclude turns the result of the exchange into the stage's result. client is the context that ends when the client

@@ -47,8 +47,9 @@ func (w *watch) start() {
 }
 
 func (w *watch) ask() *refusal {
-	for _, one := range w.watches {
-		if err := one.Judge(w.ctx); err != nil {
+	for i := range w.watches {
+		one := &w.watches[i]
+		if err := one.Ask(w.ctx); err != nil {
 			return &refusal{error: err, rule: one.Rule, err: err}
 		}
 	}

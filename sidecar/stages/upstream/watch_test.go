@@ -36,8 +36,8 @@ func (w *watched) end(t *testing.T) {
 
 func (w *watched) stage(next stage.Handler) stage.Handler {
 	return stage.Func(func(rw http.ResponseWriter, r *http.Request) error {
-		never := request.Watch{Rule: request.Rule{Stage: "other"}, Judge: func(context.Context) *httperr.Error { return nil }}
-		revoked := request.Watch{Rule: request.Rule{Stage: "revocation"}, Judge: func(context.Context) *httperr.Error {
+		never := request.Watch{Rule: request.Rule{Stage: "other"}, Judge: func(context.Context, request.Watched) *httperr.Error { return nil }}
+		revoked := request.Watch{Rule: request.Rule{Stage: "revocation"}, Judge: func(context.Context, request.Watched) *httperr.Error {
 			w.asked.Add(1)
 			if w.over.Load() {
 				return &httperr.Error{Status: http.StatusUnauthorized, Code: "token-revoked"}

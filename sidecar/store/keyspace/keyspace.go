@@ -34,13 +34,18 @@ func (k Keyspace) Key(parts ...string) string {
 	for _, p := range parts {
 		n += min(len(p), maxPlain) + 4
 	}
-	b := append(make([]byte, 0, n), k.prefix...)
+	b := k.Append(make([]byte, 0, n))
 	for _, p := range parts {
-		b = append(b, ':')
-		b = appendPart(b, p)
+		b = AppendPart(b, p)
 	}
 	return string(b)
 }
+
+// Append appends the beginning of a key, for callers that reuse memory. AppendPart appends each of its parts.
+func (k Keyspace) Append(b []byte) []byte { return append(b, k.prefix...) }
+
+// AppendPart appends a part to the key of Append.
+func AppendPart[T string | []byte](b []byte, part T) []byte { return appendPart(append(b, ':'), part) }
 
 // Hash returns a part that stands for names of persons: a key does not show who they are, whatever the length of the names. The
 // hash differs between keyspaces. Many people can read the keys of a Redis. Who knows a name can compute its hash.
@@ -55,7 +60,7 @@ func (k Keyspace) Hash(names ...string) string {
 
 // appendPart appends "length:bytes", or "#hash" for a long part. A length has only decimal digits, so the two forms differ in
 // their first byte.
-func appendPart(b []byte, part string) []byte {
+func appendPart[T string | []byte](b []byte, part T) []byte {
 	if len(part) <= maxPlain {
 		return appendPlain(b, part)
 	}
@@ -63,7 +68,7 @@ func appendPart(b []byte, part string) []byte {
 	return base64.RawURLEncoding.AppendEncode(append(b, '#'), sum[:])
 }
 
-func appendPlain(b []byte, part string) []byte {
+func appendPlain[T string | []byte](b []byte, part T) []byte {
 	b = strconv.AppendInt(b, int64(len(part)), 10)
 	b = append(b, ':')
 	return append(b, part...)

@@ -59,75 +59,86 @@ func New(c Config) *Store {
 
 // Take implements ratelimit.Store. It never fails.
 func (s *Store) Take(_ context.Context, requests []ratelimit.Request) ([]ratelimit.Result, error) {
-	ids, unlock := s.locked(requests)
-	defer unlock()
-	now := s.elapsed()
-	results, refused := s.decide(ids, requests, now)
-	if refused {
-		return results, nil
-	}
-	for i, r := range requests {
-		if results[i].Allowed && !r.Later {
-			results[i] = s.charge(ids[i], r, now)
-		}
-	}
-	return results, nil
+	return s.Decide(make([]ratelimit.Result, 0, len(requests)), requests, true), nil
 }
 
 // Peek implements ratelimit.Store. It never fails.
 func (s *Store) Peek(_ context.Context, requests []ratelimit.Request) ([]ratelimit.Result, error) {
-	ids, unlock := s.locked(requests)
-	defer unlock()
-	results, _ := s.decide(ids, requests, s.elapsed())
-	return results, nil
+	return s.Decide(make([]ratelimit.Result, 0, len(requests)), requests, false), nil
+}
+
+// Decide implements ratelimit.Direct.
+func (s *Store) Decide(results []ratelimit.Result, requests []ratelimit.Request, take bool) []ratelimit.Result {
+	var room [idRoom]id
+	ids, shards := s.identify(room[:0], requests)
+	s.lock(shards)
+	defer s.unlock(shards)
+	now, first := s.elapsed(), len(results)
+	results, refused := s.decide(results, ids, requests, now)
+	if refused || !take {
+		return results
+	}
+	for i := range requests {
+		if r := &requests[i]; results[first+i].Allowed && !r.Later {
+			results[first+i] = s.charge(ids[i], r, now)
+		}
+	}
+	return results
 }
 
 // Charge implements ratelimit.Store. It never fails.
 func (s *Store) Charge(_ context.Context, requests []ratelimit.Request) ([]ratelimit.Result, error) {
-	ids, unlock := s.locked(requests)
-	defer unlock()
+	var room [idRoom]id
+	ids, shards := s.identify(room[:0], requests)
+	s.lock(shards)
+	defer s.unlock(shards)
 	now := s.elapsed()
 	results := make([]ratelimit.Result, len(requests))
-	for i, r := range requests {
-		results[i] = s.charge(ids[i], r, now)
+	for i := range requests {
+		results[i] = s.charge(ids[i], &requests[i], now)
 	}
 	return results, nil
 }
 
-// locked returns the ids of the requests' keys. Their shards are locked until unlock is called.
-func (s *Store) locked(requests []ratelimit.Request) (ids []id, unlock func()) {
-	ids = make([]id, len(requests))
-	var involved uint32
+// idRoom is how many limits a request has in the usual case.
+const idRoom = 8
+
+// identify appends the ids of the requests' keys to ids, and returns the mask of their shards.
+func (s *Store) identify(ids []id, requests []ratelimit.Request) ([]id, uint32) {
+	var shards uint32
 	for i := range requests {
-		ids[i] = id{maphash.String(s.seeds[0], requests[i].Key), maphash.String(s.seeds[1], requests[i].Key)}
-		involved |= 1 << ids[i].shard()
+		var key id
+		if r := &requests[i]; r.Raw != nil {
+			key = id{maphash.Bytes(s.seeds[0], r.Raw), maphash.Bytes(s.seeds[1], r.Raw)}
+		} else {
+			key = id{maphash.String(s.seeds[0], r.Key), maphash.String(s.seeds[1], r.Key)}
+		}
+		ids, shards = append(ids, key), shards|1<<key.shard()
 	}
-	s.lock(involved)
-	return ids, func() { s.unlock(involved) }
+	return ids, shards
 }
 
 // elapsed is the time since the store was created, in microseconds.
 func (s *Store) elapsed() int64 { return s.now().Sub(s.start).Microseconds() }
 
-// decide returns what is left of the limits, and whether an enforced limit has nothing left.
-func (s *Store) decide(ids []id, requests []ratelimit.Request, now int64) (results []ratelimit.Result, refused bool) {
-	results = make([]ratelimit.Result, len(requests))
-	for i, r := range requests {
-		shard := s.shard(ids[i])
+// decide appends to results what is left of the limits, and reports whether an enforced limit has nothing left.
+func (s *Store) decide(results []ratelimit.Result, ids []id, requests []ratelimit.Request, now int64) (_ []ratelimit.Result, refused bool) {
+	for i := range requests {
+		r, shard := &requests[i], s.shard(ids[i])
 		arrival := shard.arrival(ids[i], r.Rate, now)
 		used := r.Rate.Used(arrival, now)
 		if r.Rate.Stale(arrival, now) {
 			shard.set(ids[i], r.Rate, now+used.Microseconds(), now)
 		}
 		_, ok := r.Rate.TakeUnits(used, r.Units())
-		results[i] = ratelimit.NewResult(r, used, ok)
+		results = append(results, ratelimit.NewResult(*r, used, ok))
 		refused = refused || !ok && !r.Shadow
 	}
 	return results, refused
 }
 
 // charge counts one request. The caller holds the shard's lock.
-func (s *Store) charge(key id, r ratelimit.Request, now int64) ratelimit.Result {
+func (s *Store) charge(key id, r *ratelimit.Request, now int64) ratelimit.Result {
 	shard := s.shard(key)
 	used := r.Rate.Used(shard.arrival(key, r.Rate, now), now)
 	_, ok := r.Rate.TakeUnits(used, r.Units())
@@ -135,7 +146,7 @@ func (s *Store) charge(key id, r ratelimit.Request, now int64) ratelimit.Result 
 	if !shard.set(key, r.Rate, now+used.Microseconds(), now) {
 		s.warnFull(now)
 	}
-	return ratelimit.ChargedResult(r, used, ok)
+	return ratelimit.ChargedResult(*r, used, ok)
 }
 
 func (s *Store) warnFull(now int64) {

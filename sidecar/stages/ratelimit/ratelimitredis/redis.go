@@ -1,5 +1,5 @@
 // Package ratelimitredis counts rate limits in Redis, exactly across all sidecars that share it. One decision is one
-// script and one round trip, and uses the clock of Redis.
+// script and one round trip, and uses the clock of Redis. The decisions of concurrent requests share a write.
 package ratelimitredis
 
 import (
@@ -23,13 +23,15 @@ type Conn interface {
 
 // Store is a ratelimit.Store.
 type Store struct {
-	conn   Conn
-	script *goredis.Script
+	conn    Conn
+	batches *batcher
 }
 
 // New returns a store on conn. In a Redis cluster all keys of one call must share a hash tag, as the keys of one
 // keyspace.Keyspace do.
-func New(conn Conn) *Store { return &Store{conn: conn, script: goredis.NewScript(limitsScript)} }
+func New(conn Conn) *Store {
+	return &Store{conn: conn, batches: &batcher{script: goredis.NewScript(limitsScript)}}
+}
 
 // Take implements ratelimit.Store. It fails while Redis is unavailable, within microseconds once the connection knows
 // that.
@@ -58,7 +60,7 @@ func (s *Store) run(ctx context.Context, operation string, requests []ratelimit.
 	}
 	var reply []int64
 	err := s.conn.Do(ctx, func(ctx context.Context, client goredis.UniversalClient) (err error) {
-		reply, err = s.script.Run(ctx, client, keys, args...).Int64Slice()
+		reply, err = s.batches.run(ctx, client, keys, args).Int64Slice()
 		return err
 	})
 	if err != nil {

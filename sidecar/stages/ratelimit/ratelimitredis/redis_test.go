@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -262,7 +264,7 @@ func TestEqualsMemory(t *testing.T) {
 	if timed == limitsScript {
 		t.Fatal("the script does not read its clock as this test expects")
 	}
-	shared.script = goredis.NewScript(timed)
+	shared.batches.script = goredis.NewScript(timed)
 	client := server.Client()
 	defer client.Close()
 
@@ -297,6 +299,57 @@ func TestEqualsMemory(t *testing.T) {
 			}
 		}
 	}
+}
+
+// BenchmarkConcurrent has 32 requests at a time. It reports how often Redis read from a connection, and its CPU time, for each decision.
+func BenchmarkConcurrent(b *testing.B) {
+	server := redistest.Start(b, redistest.Options{})
+	store := New(connect(b, standalone(server)))
+	requests := []ratelimit.Request{{Key: keyspace.New("bench", "shop/orders").Key("k"), Rate: gcra.Rate{Emission: time.Microsecond, Burst: 1e6}}}
+	reads, cpu, own := stat(b, server, "total_reads_processed"), redisCPU(b, server), ownCPU(b)
+	b.SetParallelism(16)
+	b.ReportAllocs()
+	b.ResetTimer()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			if _, err := store.Take(b.Context(), requests); err != nil {
+				b.Error(err)
+			}
+		}
+	})
+	b.StopTimer()
+	n := float64(b.N)
+	b.ReportMetric((stat(b, server, "total_reads_processed")-reads)/n, "reads/op")
+	b.ReportMetric((redisCPU(b, server)-cpu)*1e9/n, "redis-ns/op")
+	b.ReportMetric((ownCPU(b)-own)*1e9/n, "cpu-ns/op")
+}
+
+// stat returns a number of INFO.
+func stat(tb testing.TB, server *redistest.Server, name string) float64 {
+	tb.Helper()
+	info, _ := server.Do("INFO", "everything").(string)
+	_, rest, ok := strings.Cut(info, "\n"+name+":")
+	line, _, _ := strings.Cut(rest, "\r")
+	n, err := strconv.ParseFloat(line, 64)
+	if !ok || err != nil {
+		tb.Fatalf("INFO has no %s", name)
+	}
+	return n
+}
+
+func redisCPU(tb testing.TB, server *redistest.Server) float64 {
+	tb.Helper()
+	return stat(tb, server, "used_cpu_sys") + stat(tb, server, "used_cpu_user")
+}
+
+// ownCPU returns the CPU time of this process in seconds.
+func ownCPU(tb testing.TB) float64 {
+	tb.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		tb.Fatal(err)
+	}
+	return float64(u.Utime.Nano()+u.Stime.Nano()) / 1e9
 }
 
 func BenchmarkTake(b *testing.B) {

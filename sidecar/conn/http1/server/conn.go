@@ -1,0 +1,331 @@
+package server
+
+import (
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/http"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/posterndev/postern/sidecar/httpkit/httperr"
+)
+
+// The states of a connection. Shutdown closes those that are new or idle.
+const (
+	stateNew int32 = iota // no byte of a request yet
+	stateIdle
+	stateActive
+	stateClosed // by Shutdown, or hijacked
+)
+
+// conn is one connection. Its fields belong to its goroutine, in which the handler runs, unless they say otherwise.
+type conn struct {
+	server *Server
+	net    net.Conn
+	// tcp is the socket, if the bytes of HTTP are its bytes; otherwise nil.
+	tcp    *net.TCPConn
+	tls    *tls.ConnectionState // nil for none
+	place  Place                // nil for none
+	remote string
+	opened time.Time
+	state  atomic.Int32
+
+	// buf[r:w] was read from the client and is not yet used. While a body is read, they belong to its reader.
+	buf   []byte
+	r, w  int
+	scan  scanner
+	marks marks
+	// readErr is an error that the watch has read.
+	readErr error
+
+	current  atomic.Pointer[requestContext]
+	request  requestParts
+	body     *body
+	response *response
+
+	// last says that no request follows, and lingers that the client may still send when the connection is closed.
+	last     atomic.Bool
+	lingers  bool
+	unwanted bool // it is a body that nobody wants
+	hijacked bool
+	reported atomic.Bool
+	// broken is the refusal of the current request's body.
+	broken atomic.Pointer[httperr.Error]
+
+	readAlarm, writeAlarm alarm
+	// waiting is since when the handler has run while nothing reads from the client, by the sweeper's clock; 0 if something may read.
+	waiting atomic.Int64
+
+	// mu is held while a deadline is set for a late operation, and protects the rest.
+	mu        sync.Mutex
+	stopping  bool
+	unwatched chan struct{}
+}
+
+var noDeadline time.Time
+
+func newConn(s *Server, inner net.Conn) *conn {
+	c := &conn{server: s, net: inner, remote: inner.RemoteAddr().String(), opened: time.Now(), body: &body{eof: true}}
+	c.tcp, c.tls = layers(inner)
+	if s.config.PlaceOf != nil {
+		c.place = s.config.PlaceOf(inner)
+	}
+	c.scan = scanner{limits: s.config.Limits, marks: &c.marks}
+	return c
+}
+
+// layers looks through wrappers for the socket, and for the state of a TLS connection above it, which ends the search.
+func layers(conn net.Conn) (*net.TCPConn, *tls.ConnectionState) {
+	for {
+		switch c := conn.(type) {
+		case *net.TCPConn:
+			return c, nil
+		case interface{ ConnectionState() tls.ConnectionState }:
+			state := c.ConnectionState()
+			return nil, &state
+		case interface{ Above() net.Conn }:
+			conn = c.Above()
+		case interface{ NetConn() net.Conn }:
+			conn = c.NetConn()
+		default:
+			return nil, nil
+		}
+	}
+}
+
+// serve serves the requests of the connection in order, and closes it.
+func (c *conn) serve() {
+	c.readAlarm.set(&c.server.sweeper, c.server.config.Times.Head)
+	if c.mayBeSecond() {
+		second, err := c.detect()
+		if err != nil {
+			c.close()
+			return
+		}
+		if second {
+			c.readAlarm.clear(c, c.net.SetReadDeadline)
+			c.passOn()
+			return
+		}
+	}
+	for c.readHead() && c.exchange() {
+	}
+	if !c.hijacked {
+		c.close()
+	}
+}
+
+// close closes the connection, and does not keep Shutdown waiting for a client that still sends.
+func (c *conn) close() {
+	c.server.remove(c)
+	c.release()
+	if c.lingers {
+		c.linger()
+	}
+	_ = c.net.Close()
+}
+
+// readHead reads the next head. It returns false at the end of the connection, and after a refusal.
+func (c *conn) readHead() bool {
+	if !c.awaitHead() {
+		return false
+	}
+	defer c.readAlarm.clear(c, c.net.SetReadDeadline)
+	for scanned := 0; ; {
+		n, done, v := c.scan.readHead(c.buf[c.r+scanned : c.w])
+		if scanned += n; v != none {
+			c.refuseHead(v.refusal())
+			return false
+		}
+		if done {
+			return true
+		}
+		if c.fill() != nil {
+			return false
+		}
+	}
+}
+
+// awaitHead waits for the first byte of a head.
+func (c *conn) awaitHead() bool {
+	times, fresh := &c.server.config.Times, c.state.Load() == stateNew
+	if c.r == c.w {
+		if !fresh {
+			c.state.Store(stateIdle)
+			c.shrink()
+			c.readAlarm.set(&c.server.sweeper, times.Idle)
+		}
+		if c.fill() != nil {
+			return false
+		}
+	}
+	for {
+		state := c.state.Load()
+		if state == stateClosed {
+			return false
+		}
+		if c.state.CompareAndSwap(state, stateActive) {
+			break
+		}
+	}
+	c.readAlarm.clear(c, c.net.SetReadDeadline)
+	c.readAlarm.set(&c.server.sweeper, times.Head)
+	return true
+}
+
+// readHead reads b up to the end of the head. done says that it has ended.
+func (s *scanner) readHead(b []byte) (n int, done bool, v violation) {
+	for heads := s.heads; n < len(b); {
+		read, v := s.step(b[n:])
+		if v != none {
+			return n, false, v
+		}
+		if n += read; s.heads != heads {
+			return n, true, none
+		}
+	}
+	return n, false, none
+}
+
+// exchange serves the request whose head is in the buffer. It returns false if no request follows.
+func (c *conn) exchange() bool {
+	if v := c.ahead(); v != none {
+		c.refuseHead(v.refusal())
+		return false
+	}
+	ctx := &requestContext{conn: c}
+	r, err := c.nextRequest(ctx)
+	if err != nil {
+		c.refuseHead(badTarget.refusal())
+		return false
+	}
+	c.current.Store(ctx)
+	c.broken.Store(nil)
+	w := c.nextResponse(r)
+	if c.place != nil {
+		c.place.Begin()
+	}
+	if c.body.eof {
+		c.wait()
+	}
+	completed := c.handle(w, r)
+	if c.place != nil {
+		c.place.End()
+	}
+	c.body.finish()
+	c.unwait()
+	if c.hijacked {
+		ctx.end()
+		return false
+	}
+	again := completed && w.finish() && c.finishBody()
+	ctx.end()
+	if c.broken.Load() != nil && !w.begun {
+		w.refuse(c.broken.Load())
+	}
+	if !again {
+		if !c.lingers && w.begun && w.err == nil && !c.body.eof {
+			c.lingers, c.unwanted = true, true
+		}
+		return false
+	}
+	c.endRequest(w)
+	if c.place != nil {
+		c.place.Unused()
+	}
+	return true
+}
+
+// ahead checks what has arrived of the body, so that no handler sees a request that is known to be malformed.
+func (c *conn) ahead() violation {
+	if c.scan.state == atStart || c.r+c.scan.size == c.w {
+		return none
+	}
+	scan := c.scan
+	scan.marks = nil
+	_, v := scan.advance(c.buf[c.r+c.scan.size : c.w])
+	return v
+}
+
+// handle calls the handler, and reports whether it has returned.
+func (c *conn) handle(w http.ResponseWriter, r *http.Request) (completed bool) {
+	defer func() {
+		// Panic(nil) is a *runtime.PanicNilError.
+		if p := recover(); p != nil && p != http.ErrAbortHandler && c.server.config.Logger != nil {
+			c.server.config.Logger.Debug("handler panicked", "peer", c.remote, "panic", p, "stack", string(debug.Stack()))
+		}
+	}()
+	c.server.config.Handler.ServeHTTP(w, r)
+	return true
+}
+
+// fill reads more into the buffer, which grows if it is full of one head.
+func (c *conn) fill() error {
+	if c.readErr != nil {
+		return c.readErr
+	}
+	c.room()
+	n, err := c.net.Read(c.buf[c.w:])
+	if c.w += n; n > 0 {
+		return nil
+	}
+	if err == nil {
+		err = errNothing
+	}
+	return err
+}
+
+var errNothing = errors.New("reading from the client: no bytes and no error")
+
+// bufferSize is the size of the buffers of a connection, in bytes.
+const bufferSize = 4 << 10
+
+var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
+
+// room makes room in the buffer. The scanner bounds heads, so the buffer does not grow far beyond their limit.
+func (c *conn) room() {
+	switch {
+	case c.buf == nil:
+		c.buf = buffers.Get().(*[bufferSize]byte)[:]
+	case c.r == c.w:
+		c.r, c.w = 0, 0
+	case c.w < len(c.buf):
+	case c.r > 0:
+		c.r, c.w = 0, copy(c.buf, c.buf[c.r:c.w])
+	default:
+		grown := make([]byte, 2*len(c.buf))
+		copy(grown, c.buf)
+		c.recycle()
+		c.buf = grown
+	}
+}
+
+// recycle gives the buffer back, unless it has grown.
+func (c *conn) recycle() {
+	if len(c.buf) == bufferSize && !c.server.config.Poison {
+		buffers.Put((*[bufferSize]byte)(c.buf))
+	}
+	c.buf = nil
+}
+
+// shrink gives back what an idle connection does not need.
+func (c *conn) shrink() {
+	if len(c.buf) > bufferSize && c.r == c.w {
+		c.buf, c.r, c.w = nil, 0, 0
+	}
+	if cap(c.marks.fields) > 4*usualFields {
+		c.marks.fields = nil
+	}
+}
+
+// release gives back all memory of the connection.
+func (c *conn) release() {
+	c.recycle()
+	c.r, c.w = 0, 0
+	if c.response != nil {
+		c.response.release()
+	}
+}

@@ -1,0 +1,64 @@
+package server
+
+import (
+	"bufio"
+	"net"
+	"net/http"
+)
+
+// Hijack implements http.Hijacker: the handler has the connection from now on, and closes it.
+func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	w.check()
+	c := w.conn
+	if c.hijacked {
+		return nil, nil, http.ErrHijacked
+	}
+	if w.begun {
+		if err := w.flush(); err != nil {
+			return nil, nil, err
+		}
+	}
+	c.unwait()
+	c.state.Store(stateClosed)
+	c.hijacked = true
+	c.server.remove(c)
+	above := &hijackedConn{Conn: c.net, ahead: append([]byte(nil), c.buf[c.r:c.w]...), err: c.readErr}
+	if c.writeAlarm.at.Store(0); w.readDeadline || w.writeDeadline {
+		w.resetDeadlines()
+	}
+	c.release()
+	return above, bufio.NewReadWriter(bufio.NewReader(above), bufio.NewWriter(above)), nil
+}
+
+// hijackedConn is a connection that no longer carries HTTP/1.x. What the client has sent ahead is read first.
+type hijackedConn struct {
+	net.Conn
+	ahead []byte
+	err   error
+}
+
+// NetConn returns the connection below.
+func (c *hijackedConn) NetConn() net.Conn { return c.Conn }
+
+// Read reads from the client.
+func (c *hijackedConn) Read(p []byte) (int, error) {
+	switch {
+	case len(c.ahead) > 0:
+		n := copy(p, c.ahead)
+		if c.ahead = c.ahead[n:]; len(c.ahead) == 0 {
+			c.ahead = nil
+		}
+		return n, nil
+	case c.err != nil:
+		return 0, c.err
+	}
+	return c.Conn.Read(p)
+}
+
+// CloseWrite closes the sending half.
+func (c *hijackedConn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return c.Close()
+}
