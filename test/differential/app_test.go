@@ -42,7 +42,7 @@ const plainReply = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Lengt
 
 // An app speaks HTTP/1.1 on raw connections. It records the requests that arrive complete, and responds as a case says.
 type app struct {
-	addr string
+	addr     string
 	listener net.Listener
 
 	mu      sync.Mutex
@@ -53,7 +53,7 @@ type app struct {
 	busy int
 	// ending counts the connections that the app has closed, and that the peer has not, since the last script; turn counts the scripts.
 	ending, turn int
-	conns  map[net.Conn]bool
+	conns        map[net.Conn]bool
 }
 
 func newApp(tb testing.TB) *app {
