@@ -133,7 +133,7 @@ func with(scheme, token string, header ...string) func(*http.Request) {
 	}
 }
 
-// TestCertificateBoundTokens: RFC 8705. A token works on connections with the certificate that it is bound to, also on resumed ones, and on no others.
+// TestCertificateBoundTokens: RFC 8705. A token works on connections with the certificate that it is bound to, and on no others.
 func TestCertificateBoundTokens(t *testing.T) {
 	t.Parallel()
 	issuer := newSigner(t)
@@ -143,7 +143,7 @@ func TestCertificateBoundTokens(t *testing.T) {
 	token := issuer.token(t, map[string]any{"x5t#S256": base64URL(sum[:])})
 	alice.ClientSessionCache = tls.NewLRUClientSessionCache(4)
 	for _, http2 := range []bool{false, true} {
-		for i := range 2 { // the second connection resumes the session of the first
+		for i := range 2 { // on two connections, the second with the token in the cache
 			if g := fetch(t, s.client(t, http2, alice.Clone()), target, with("Bearer", token)); g.status != 200 || !strings.Contains(g.body, `authorization=""`) {
 				t.Errorf("HTTP/2 %t, connection %d: %+v", http2, i, g)
 			}

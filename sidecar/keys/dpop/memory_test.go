@@ -3,6 +3,8 @@ package dpop
 import (
 	"errors"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -73,5 +75,25 @@ func TestMemoryIsBounded(t *testing.T) {
 	}
 	if n := fill(Thumbprint{99}); n != maxUsedByKey {
 		t.Errorf("in the next generation one key has %d", n)
+	}
+}
+
+// TestOneOfManyWins: of concurrent requests with one proof, one is accepted.
+func TestOneOfManyWins(t *testing.T) {
+	m := NewMemory(nil)
+	for id := range 50 {
+		var accepted atomic.Int64
+		var wg sync.WaitGroup
+		for range 8 {
+			wg.Go(func() {
+				if ok, err := m.FirstProof(t.Context(), Thumbprint{1}, strconv.Itoa(id), time.Minute); ok && err == nil {
+					accepted.Add(1)
+				}
+			})
+		}
+		wg.Wait()
+		if n := accepted.Load(); n != 1 {
+			t.Fatalf("%d of 8 requests are accepted", n)
+		}
 	}
 }
