@@ -81,7 +81,7 @@ var groups = map[string]group{
 	"keys": {
 		may:    []string{"pool", "span"},
 		reason: "keys are independent of their use and exist only in memory: no stage, no login, no store",
-		order:  [][]string{{"signing", "jwt", "certificate"}, {"vault", "jwks", "htpasswd", "apikey"}, {"keyfile"}, {"secret", "password", "passwordrules"}},
+		order:  [][]string{{"dpop"}, {"signing", "jwt", "certificate"}, {"vault", "jwks", "htpasswd", "apikey"}, {"keyfile"}, {"secret", "password", "passwordrules"}},
 	},
 	"audit": {
 		may:    []string{"httpkit/event", "httpkit/clientnet", "keys/secret", "store/keyspace", "telemetry"},

@@ -49,6 +49,7 @@ func Document(p *compiled.Policy) []Problem {
 	c.add("spec.upstreamProtocol", oneOf(p.UpstreamProtocol, "", compiled.UpstreamAuto, compiled.UpstreamHTTP1, compiled.UpstreamH2C))
 	c.upstreamTLS(p.UpstreamTLS)
 	c.tls(p.TLS)
+	c.forwardClientCert(p)
 	c.paths(p.Paths)
 	c.providers(p)
 	c.tokens(p)

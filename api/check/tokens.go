@@ -57,6 +57,7 @@ func (c *checker) providers(p *compiled.Policy) {
 		names[provider.Name], issuers[provider.Issuer] = true, true
 		c.provider(field, provider)
 		c.carriers(field+".from", provider.From, identity)
+		c.proofOfPossession(field+".proofOfPossession", provider.ProofOfPossession, p)
 		if b := provider.BackChannelLogout; b != nil && (len(b.ClientIDs) == 0 || slices.Contains(b.ClientIDs, "")) {
 			c.addf(field+".backChannelLogout.clientIDs", "it is empty, and the provider has no audiences to use instead; write the client ID that the provider knows this app by, for example [orders-web]")
 		}

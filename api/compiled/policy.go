@@ -37,6 +37,8 @@ type Policy struct {
 	UpstreamTLS *UpstreamTLS `json:"upstreamTLS,omitempty"`
 	// TLS is nil if the sidecar serves plain HTTP.
 	TLS *TLS `json:"tls,omitempty"`
+	// ForwardClientCert is nil if X-Forwarded-Client-Cert of trusted proxies is passed on, and nothing else is done with it.
+	ForwardClientCert *ForwardClientCert `json:"forwardClientCert,omitempty"`
 	// Paths is nil if only paths pass that all apps read alike.
 	Paths         *Paths        `json:"paths,omitempty"`
 	Providers     []Provider    `json:"providers,omitempty"`

@@ -23,6 +23,8 @@ type Provider struct {
 	ForwardToken    bool            `json:"forwardToken,omitempty"`
 	// BackChannelLogout is nil if the provider may not log users out.
 	BackChannelLogout *BackChannelLogout `json:"backChannelLogout,omitempty"`
+	// ProofOfPossession is nil if what tokens are bound to is checked as far as that is possible.
+	ProofOfPossession *ProofOfPossession `json:"proofOfPossession,omitempty"`
 	// Legacy is nil unless the provider stands for code that Postern replaces.
 	Legacy *Legacy `json:"legacy,omitempty"`
 }

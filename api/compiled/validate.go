@@ -23,6 +23,7 @@ func (p *Policy) Validate() error {
 	add(oneOf("upstreamProtocol", p.UpstreamProtocol, "", UpstreamAuto, UpstreamHTTP1, UpstreamH2C))
 	add(wrap(p.UpstreamTLS.validate(), "upstreamTLS"))
 	add(wrap(p.TLS.validate(), "tls"))
+	add(wrap(p.ForwardClientCert.validate(), "forwardClientCert"))
 	if p.Paths != nil {
 		add(wrap(p.Paths.validate(), "paths"))
 	}
@@ -115,6 +116,9 @@ func (p *Provider) validate() error {
 		return errors.New("audiences or requiredClaims are required")
 	}
 	if err := p.validateLegacy(); err != nil {
+		return err
+	}
+	if err := p.ProofOfPossession.validate(); err != nil {
 		return err
 	}
 	return p.Keys.validateBearer()

@@ -42,6 +42,10 @@ const (
 	DefaultLeeway          Duration = "30s"
 	DefaultRefreshInterval Duration = "5m"
 	DefaultKeysMaxStale    Duration = "24h"
+	DefaultProofMode                = ProofOptional
+	DefaultProofMaxAge     Duration = "1m"
+	DefaultProofOnFailure           = FailDeny
+	DefaultXFCCFromProxies          = XFCCForward
 
 	DefaultAlgorithm       Algorithm = "ES256"
 	DefaultAccessLifetime  Duration  = "15m"
@@ -207,6 +211,12 @@ func policyDefaults() []Default {
 		{Field: spec + "jwt.providers[].jwks.maxStale", Text: string(DefaultKeysMaxStale) + ", with uri"},
 		{Field: spec + "jwt.providers[].jwks.bearerToken.serviceAccount.audience", Text: "the audience of the Kubernetes API"},
 		{Field: spec + "jwt.providers[].backChannelLogout.clientIDs", Text: "the provider's audiences"},
+		{Field: spec + "jwt.providers[].proofOfPossession.mode", Value: string(DefaultProofMode)},
+		{Field: spec + "jwt.providers[].proofOfPossession.methods", Text: "DPoP, and mTLS if the sidecar sees the certificates of clients"},
+		{Field: spec + "jwt.providers[].proofOfPossession.dpop.algorithms", Text: "all of them"},
+		{Field: spec + "jwt.providers[].proofOfPossession.dpop.maxAge", Value: string(DefaultProofMaxAge)},
+		{Field: spec + "jwt.providers[].proofOfPossession.dpop.onFailure", Value: string(DefaultProofOnFailure)},
+		{Field: spec + "forwardClientCert.fromProxies", Value: string(DefaultXFCCFromProxies)},
 
 		{Field: spec + "tokens.algorithm", Value: string(DefaultAlgorithm)},
 		{Field: spec + "tokens.accessLifetime", Value: string(DefaultAccessLifetime)},

@@ -22,7 +22,8 @@ selector: {}
 ports: [{port: 80}]
 paths: {routes: [{prefix: /a}]}
 loginProtection: {routes: [{name: a, match: [{paths: [/login]}], account: {json: email}, password: {json: password}}], breachedPasswords: {url: "https://p.example.com/range"}, challenge: {url: "https://c.example.com/", secretRef: {secretKeyRef: {name: s, key: k}}}}
-jwt: {providers: [{name: a, issuer: i, audiences: [x], algorithms: [RS256], jwks: {uri: "https://id.example.com/k"}, backChannelLogout: {}, legacy: {until: "2026-03-01T00:00:00Z"}, claimsToHeaders: [{claim: sub, header: X-A}]}]}
+jwt: {providers: [{name: a, issuer: i, audiences: [x], algorithms: [RS256], jwks: {uri: "https://id.example.com/k"}, backChannelLogout: {}, legacy: {until: "2026-03-01T00:00:00Z"}, claimsToHeaders: [{claim: sub, header: X-A}], proofOfPossession: {}}]}
+forwardClientCert: {toApp: [Hash]}
 tokens: {issuer: "https://a.example.com", audiences: [x], claimsToHeaders: [{claim: sub, header: X-B}], signingKey: {transit: {key: k}}, login: [{paths: [/login]}]}
 revocation: {}
 sessions: {}

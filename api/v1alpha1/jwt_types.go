@@ -60,7 +60,8 @@ type JWTProvider struct {
 	// JWKS is the source of the issuer's keys.
 	JWKS JWKS `json:"jwks"`
 
-	// From are the places in a request where the sidecar looks for the token.
+	// From are the places in a request where the sidecar looks for the token. The scheme DPoP of the Authorization header is one of them
+	// unless proofOfPossession excludes it.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
@@ -108,6 +109,12 @@ type JWTProvider struct {
 	// BackChannelLogout lets the provider end sessions, from server to server.
 	// +optional
 	BackChannelLogout *BackChannelLogout `json:"backChannelLogout,omitempty"`
+
+	// ProofOfPossession is how clients prove that a token was issued to them: by a client certificate, or by DPoP. If it is unset, a token
+	// that is bound to a client's key is accepted only with the proof of it, as far as the sidecar can check that, and all other
+	// tokens as well. For example: {mode: Require, methods: [DPoP]}.
+	// +optional
+	ProofOfPossession *ProofOfPossession `json:"proofOfPossession,omitempty"`
 
 	// Legacy accepts, until a stated time, the tokens of code that Postern replaces, so that nobody has to log in again. Such tokens often
 	// have no iss and no aud. Without issuer the provider is for tokens without iss.

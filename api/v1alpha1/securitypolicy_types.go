@@ -106,6 +106,12 @@ type SecurityPolicySpec struct {
 	// +optional
 	TLS *TLS `json:"tls,omitempty"`
 
+	// ForwardClientCert is what happens to the header X-Forwarded-Client-Cert (XFCC), in which Envoy and other proxies describe the client's
+	// certificate. If it is unset, that of a trusted proxy is passed on, and nothing reads or adds it. For example: {fromProxies: Use}
+	// behind a gateway that ends mutual TLS, or {toApp: [Hash, Subject, URI]}.
+	// +optional
+	ForwardClientCert *ForwardClientCert `json:"forwardClientCert,omitempty"`
+
 	// Paths says which paths are passed on although apps read them in several ways, such as group%2Fproject or ;jsessionid=1. They are
 	// refused by default. For example: {encodedSlash: Keep}.
 	// +optional

@@ -1,8 +1,10 @@
 package v1alpha1
 
+import "slices"
+
 // WithDefaults returns a copy of the spec in which every unset field with a default has it. The sections that tokens implies are
 // there as well. Only sidecarClassName, interception, ports and vaultRole stay as they are, because the class or the pod decides
-// them, and from, tokenTypes and compression.types, because the sidecar does.
+// them, proofOfPossession.methods, because the operator does, and from, tokenTypes and compression.types, because the sidecar does.
 func (s *SecurityPolicySpec) WithDefaults() SecurityPolicySpec {
 	out := *s.DeepCopy()
 	set(&out.Mode, DefaultMode)
@@ -17,6 +19,9 @@ func (s *SecurityPolicySpec) WithDefaults() SecurityPolicySpec {
 	}
 	if out.TLS != nil {
 		out.TLS.setDefaults()
+	}
+	if out.ForwardClientCert != nil {
+		set(&out.ForwardClientCert.FromProxies, DefaultXFCCFromProxies)
 	}
 	if out.Paths != nil {
 		out.Paths.setDefaults()
@@ -181,6 +186,21 @@ func (p *JWTProvider) setDefaults() {
 	}
 	if b := p.BackChannelLogout; b != nil && len(b.ClientIDs) == 0 {
 		b.ClientIDs = p.Audiences
+	}
+	if p.ProofOfPossession != nil {
+		p.ProofOfPossession.setDefaults()
+	}
+}
+
+// setDefaults leaves methods as they are: their default depends on the policy.
+func (p *ProofOfPossession) setDefaults() {
+	set(&p.Mode, DefaultProofMode)
+	if p.Mode != ProofNone && (len(p.Methods) == 0 || slices.Contains(p.Methods, ProofDPoP)) {
+		ensure(&p.DPoP)
+	}
+	if p.DPoP != nil {
+		set(&p.DPoP.MaxAge, DefaultProofMaxAge)
+		set(&p.DPoP.OnFailure, DefaultProofOnFailure)
 	}
 }
 

@@ -123,10 +123,13 @@ func (c *compiler) policy(in *v1alpha1.SecurityPolicy, spec *v1alpha1.SecurityPo
 		APIKeys:         c.apiKeys(spec.APIKeys),
 		TLS:             c.tls(spec.TLS),
 		UpstreamTLS:     c.upstreamTLS(spec.UpstreamTLS),
-		Authorization:   c.authorization(spec),
-		Headers:         headers(spec.Headers),
-		CORS:            c.cors(spec.CORS),
-		Compression:     c.compression(spec.Compression),
+
+		ForwardClientCert: forwardClientCert(spec.ForwardClientCert),
+
+		Authorization: c.authorization(spec),
+		Headers:       headers(spec.Headers),
+		CORS:          c.cors(spec.CORS),
+		Compression:   c.compression(spec.Compression),
 	}
 	if spec.UpstreamProtocol != v1alpha1.DefaultUpstream {
 		p.UpstreamProtocol = compiled.UpstreamProtocol(spec.UpstreamProtocol)
@@ -136,6 +139,7 @@ func (c *compiler) policy(in *v1alpha1.SecurityPolicy, spec *v1alpha1.SecurityPo
 			p.Providers = append(p.Providers, c.provider(fmt.Sprintf("spec.jwt.providers[%d]", i), &spec.JWT.Providers[i]))
 		}
 	}
+	c.proofs(spec, p)
 	for i := range spec.RateLimits {
 		p.RateLimits = append(p.RateLimits, c.rateLimit(fmt.Sprintf("spec.rateLimits[%d]", i), &spec.RateLimits[i]))
 	}

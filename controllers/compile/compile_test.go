@@ -161,6 +161,26 @@ func TestFindings(t *testing.T) {
 			spec:      `upstreamTLS: {caRef: {secretKeyRef: {name: c, key: ca.crt}}, serverName: "a b"}`,
 			wantField: "spec.upstreamTLS.serverName", wantMessage: "not a DNS name", wantSeverity: compile.Error,
 		},
+		"proofs by certificates that nobody sees": {
+			spec:      `jwt: {providers: [{name: a, issuer: i, audiences: [x], algorithms: [RS256], jwks: {uri: "https://id.example.com/k"}, proofOfPossession: {methods: [mTLS]}}]}`,
+			wantField: "spec.jwt.providers[0].proofOfPossession.methods", wantMessage: "write spec.tls.clientCertificates", wantSeverity: compile.Error,
+		},
+		"proofs, and no shared memory": {
+			spec:      `jwt: {providers: [{name: a, issuer: i, audiences: [x], algorithms: [RS256], jwks: {uri: "https://id.example.com/k"}, proofOfPossession: {methods: [DPoP]}}]}`,
+			wantField: "spec.jwt.providers[0].proofOfPossession", wantMessage: "remembers only its own DPoP proofs", wantSeverity: compile.Warning,
+		},
+		"the header of untrusted proxies": {
+			spec:      `forwardClientCert: {fromProxies: Use}`,
+			wantField: "spec.forwardClientCert.fromProxies", wantMessage: "write trustedProxies", wantSeverity: compile.Warning,
+		},
+		"certificates that no client is asked for": {
+			spec:      `forwardClientCert: {toApp: [Hash]}`,
+			wantField: "spec.forwardClientCert.toApp", wantMessage: "write spec.tls.clientCertificates", wantSeverity: compile.Error,
+		},
+		"a detail twice": {
+			spec:      `{forwardClientCert: {toApp: [Hash, Hash]}, tls: {mode: Require, certificates: [{secretRef: {name: a}}], clientCertificates: {caRef: {secretKeyRef: {name: c, key: ca.crt}}}}}`,
+			wantField: "spec.forwardClientCert.toApp[1]", wantMessage: "in the list twice", wantSeverity: compile.Error,
+		},
 		"a key in the query": {
 			spec:      `apiKeys: {from: [{query: api_key}], keysRef: {secretKeyRef: {name: k, key: k}}}`,
 			wantField: "spec.apiKeys.from[0].query", wantMessage: "Referer", wantSeverity: compile.Warning,

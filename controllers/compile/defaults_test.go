@@ -20,7 +20,8 @@ SecurityPolicy:
     selector: {}
     ports: [{port: 80}]
     paths: {}
-    jwt: {providers: [{name: a, issuer: i, audiences: [x], algorithms: [HS256], jwks: {secretKeyRef: {name: s, key: k}}, legacy: {until: "2026-03-01T00:00:00Z"}, claimsToHeaders: [{claim: sub, header: X-A}]}]}
+    jwt: {providers: [{name: a, issuer: i, audiences: [x], algorithms: [HS256], jwks: {secretKeyRef: {name: s, key: k}}, legacy: {until: "2026-03-01T00:00:00Z"}, claimsToHeaders: [{claim: sub, header: X-A}], proofOfPossession: {}}]}
+    forwardClientCert: {toApp: [Hash]}
     tokens: {issuer: "https://a.example.com", audiences: [x], claimsToHeaders: [{claim: sub, header: X-B}], signingKey: {transit: {key: k}}, login: [{paths: [/login]}]}
     revocation: {}
     sessions: {}
@@ -57,6 +58,10 @@ var others = map[string]string{
 	"SecurityPolicy.spec.tls.certificates[].vault.pki.mount":               "pki/shop",
 	"SecurityPolicy.spec.tls.clientCertificates.mode":                      "Require",
 	"SecurityPolicy.spec.tls.clientCertificates.claimsToHeaders[].format":  "JSON",
+	"SecurityPolicy.spec.jwt.providers[].proofOfPossession.mode":           "Require",
+	"SecurityPolicy.spec.jwt.providers[].proofOfPossession.dpop.maxAge":    "2m",
+	"SecurityPolicy.spec.jwt.providers[].proofOfPossession.dpop.onFailure": "Allow",
+	"SecurityPolicy.spec.forwardClientCert.fromProxies":                    "Remove",
 	"SecurityPolicy.spec.paths.encodedSlash":                               "Keep",
 	"SecurityPolicy.spec.paths.semicolon":                                  "Keep",
 	"SecurityPolicy.spec.paths.backslash":                                  "Keep",

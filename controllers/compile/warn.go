@@ -46,6 +46,7 @@ func (c *compiler) warn(p *compiled.Policy) {
 	c.warnUnreachable(p)
 	c.warnAudit(p)
 	c.warnTLS(p)
+	c.warnProofs(p)
 }
 
 // warnLegacy reminds of an exception that must end, and of what is weak about it.

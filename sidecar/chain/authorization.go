@@ -4,6 +4,7 @@ import (
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/sidecar/httpkit/identity"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
+	"github.com/posterndev/postern/sidecar/stages/authn"
 	"github.com/posterndev/postern/sidecar/stages/authz"
 )
 
@@ -18,7 +19,7 @@ const (
 // of the policy matches them first.
 func (b *builder) authz() stage.Stage {
 	a := &b.policy.Authorization
-	c := authz.Config{Default: requirement(a.Default), Shadow: a.Mode == compiled.Shadow, Realm: b.policy.Name, NoStore: a.CacheControl == "NoStore", Challenges: b.apiKeyChallenges()}
+	c := authz.Config{Default: requirement(a.Default), Shadow: a.Mode == compiled.Shadow, Realm: b.policy.Name, NoStore: a.CacheControl == "NoStore", ProofChallenge: authn.Challenge(b.accepted), Challenges: b.apiKeyChallenges()}
 	if open := b.tokens().paths; len(open) > 0 {
 		match := b.match([]compiled.Match{{Paths: open}}, "tokens.endpoints.prefix")
 		c.Rules = append(c.Rules, authz.Rule{Name: ownRule, Match: match, Require: authz.Anonymous, Exact: true})

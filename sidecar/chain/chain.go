@@ -179,6 +179,8 @@ type parts struct {
 	// tracer is nil if the policy exports no traces.
 	tracer trace.Tracer
 	replay backchannel.Replay
+	// usedProofs remembers DPoP proofs, and localProofs replaces it while it is unavailable.
+	usedProofs, localProofs authn.UsedProofs
 	// clients verifies the certificates of clients; nil if the policy asks for none.
 	clients *certificate.Clients
 	// untrustedProxy is nil if the document is only checked.
@@ -204,7 +206,7 @@ func acquire(a *resources.Acquirer, p *compiled.Policy) (given parts, err error)
 	given = parts{
 		keys: a.ProviderKeys, hasher: a.Hasher, breached: a.Breached, apiKeys: a.APIKeys, users: a.BasicUsers, store: a.Counters(), local: a.LocalCounters(), places: a.Places(), sessions: a.Sessions(),
 		passwords: a.Passwords(), logins: a.Logins(), localLogins: a.LocalLogins(), challenge: a.Challenge,
-		revocations: a.Revocations(), active: a.Active(), replay: a.Replays(),
+		revocations: a.Revocations(), active: a.Active(), replay: a.Replays(), usedProofs: a.UsedProofs(), localProofs: a.LocalUsedProofs(),
 	}
 	if p.Deleted {
 		return given, nil

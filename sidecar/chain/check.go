@@ -11,6 +11,7 @@ import (
 	"github.com/posterndev/postern/api/check"
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
+	"github.com/posterndev/postern/sidecar/keys/dpop"
 	"github.com/posterndev/postern/sidecar/keys/jwks"
 	"github.com/posterndev/postern/sidecar/keys/password"
 	"github.com/posterndev/postern/sidecar/keys/signing"
@@ -45,7 +46,7 @@ func Check(p *compiled.Policy) error {
 	}
 	given := parts{
 		keys: absent, hasher: checkHasher, apiKeys: absentAPIKeys, users: absentBasicUsers, store: noStore{}, local: noStore{}, places: &inflight.Places{}, sessions: sessionmemory.New(sessionmemory.Config{}),
-		revocations: revocationmemory.New(revocationmemory.Config{}), replay: backchannel.NewMemory(nil), passwords: noPasswords{}, logins: noStore{}, localLogins: noStore{}, challenge: noChallenge,
+		revocations: revocationmemory.New(revocationmemory.Config{}), replay: backchannel.NewMemory(nil), usedProofs: dpop.NewMemory(nil), localProofs: dpop.NewMemory(nil), passwords: noPasswords{}, logins: noStore{}, localLogins: noStore{}, challenge: noChallenge,
 		breached: noBreached, active: &resources.Revocations{}, logger: slog.New(slog.DiscardHandler),
 		app: stage.Func(func(http.ResponseWriter, *http.Request) error { return nil }),
 	}

@@ -39,6 +39,7 @@ func order() []step {
 		{"authentication", (*builder).authn},
 		{"api-keys", (*builder).apiKeys},
 		{"client-certificate", (*builder).clientCertificates},
+		{"forwarded-cert", (*builder).forwardedCertificate},
 		{"revocation", (*builder).revocation},
 		{"session", (*builder).session},
 		{"authorization", (*builder).authz},

@@ -1,12 +1,16 @@
 package chain
 
-import "github.com/posterndev/postern/api/compiled"
+import (
+	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/sidecar/httpkit/xfcc"
+)
 
 // reliedOn returns the header fields that the policy's rules read or set, in addition to those that every policy relies on. A
 // client's Connection field cannot remove them, and a client cannot send them as trailers, which no rule checks.
 func (b *builder) reliedOn() []string {
 	p := b.policy
 	names := append(p.IdentityHeaders(), tokenHeaders(p)...)
+	names = append(names, proofHeaders(p)...)
 	for i := range p.RateLimits {
 		for _, key := range p.RateLimits[i].KeyBy {
 			if key.Type == compiled.KeyHeader {
@@ -54,4 +58,12 @@ func tokenHeaders(p *compiled.Policy) []string {
 	}
 	names = append(names, p.APIKeys.CredentialHeaders()...)
 	return names
+}
+
+// proofHeaders returns the header fields that prove that a client has the key of its token.
+func proofHeaders(p *compiled.Policy) []string {
+	if p.Deleted || len(p.Providers) == 0 {
+		return nil
+	}
+	return []string{"DPoP", xfcc.Header}
 }

@@ -153,7 +153,9 @@ func (b *builder) providers() []authn.Provider {
 		p := &b.policy.Providers[i]
 		keys, err := b.keys(p)
 		b.fail(err, "provider %q", p.Name)
-		out = append(out, provider(p, keys))
+		valid := provider(p, keys)
+		valid.Proof = proof(b.policy, p)
+		out = append(out, valid)
 	}
 	if b.policy.Tokens != nil {
 		out = append(out, b.ownProvider())
@@ -170,7 +172,7 @@ func (b *builder) authn() stage.Stage {
 	var err error
 	b.stripCredentials, err = authn.StripCredentials(providers)
 	b.fail(err, "jwt")
-	s, err := authn.New(authn.Config{Realm: b.policy.Name, Providers: providers, Now: b.now})
+	s, err := authn.New(authn.Config{Realm: b.policy.Name, Providers: providers, Proofs: b.proofs(), Now: b.now})
 	b.fail(err, "jwt")
 	return s
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/posterndev/postern/sidecar/audit/trail"
 	"github.com/posterndev/postern/sidecar/keys/apikey"
 	"github.com/posterndev/postern/sidecar/keys/certificate"
+	"github.com/posterndev/postern/sidecar/keys/dpop"
 	"github.com/posterndev/postern/sidecar/keys/htpasswd"
 	"github.com/posterndev/postern/sidecar/keys/jwks"
 	"github.com/posterndev/postern/sidecar/keys/password"
@@ -90,6 +91,7 @@ type Resources struct {
 	sessions  *sessionmemory.Store
 	revoked   *revocationmemory.Store
 	replay    *backchannel.Memory
+	proofs    *dpop.Memory
 
 	vaults  *pool.Pool[string, *vault.Client]
 	conns   *pool.Pool[string, *redis.Conn]
@@ -134,7 +136,7 @@ func New(c Config) (*Resources, error) {
 	r := &Resources{
 		cfg: c, limits: ratelimitmemory.New(ratelimitmemory.Config{Log: c.Logger, Now: c.Now}),
 		inFlight: inflightmemory.New(c.Now),
-		revoked:  revocationmemory.New(revocationmemory.Config{Now: c.Now}), replay: backchannel.NewMemory(c.Now),
+		revoked:  revocationmemory.New(revocationmemory.Config{Now: c.Now}), replay: backchannel.NewMemory(c.Now), proofs: dpop.NewMemory(c.Now),
 		vaults: pool.New[string, *vault.Client](delay), conns: pool.New[string, *redis.Conn](delay), indexes: pool.New[string, *revocation.Index](delay),
 		// A closed ring still signs and verifies for the requests in progress. It only stops reading its key, and the name of that
 		// key may be the mistake that the new document corrects.

@@ -13,6 +13,7 @@ import (
 	"github.com/posterndev/postern/sidecar/login/session/sessionredis"
 	"github.com/posterndev/postern/sidecar/login/token/tokenredis"
 	"github.com/posterndev/postern/sidecar/lookup/challenge"
+	"github.com/posterndev/postern/sidecar/stages/authn"
 	"github.com/posterndev/postern/sidecar/stages/loginprotection"
 	"github.com/posterndev/postern/sidecar/stages/loginprotection/loginprotectionredis"
 	"github.com/posterndev/postern/sidecar/stages/passwordpolicy"
@@ -99,6 +100,17 @@ func (a *Acquirer) Replays() backchannel.Replay {
 	}
 	return tokenredis.New(a.conn, a.scope())
 }
+
+// UsedProofs returns the store of used DPoP proofs.
+func (a *Acquirer) UsedProofs() authn.UsedProofs {
+	if a.conn == nil {
+		return a.shared.proofs
+	}
+	return tokenredis.New(a.conn, a.scope())
+}
+
+// LocalUsedProofs returns the store that replaces UsedProofs while Redis is unavailable.
+func (a *Acquirer) LocalUsedProofs() authn.UsedProofs { return a.shared.proofs }
 
 // Revocations returns a store with its feed. The policies of a namespace share it: a user who may write policies
 // there may revoke what these policies accept, and nothing of another namespace.

@@ -46,7 +46,8 @@ type signer struct {
 // NewKeys returns Keys. Each is made when it is first needed. They are not safe for concurrent use.
 func NewKeys() *Keys { return &Keys{map[string]signer{}} }
 
-// replace adds the keys of the run to the providers of p, except one. Keys that cannot be read without another service are replaced.
+// replace adds the keys of the run to the providers of p, except one. Keys that cannot be read without another service are replaced. The tokens of the run stand for
+// tokens of clients that have proved to have their keys, so no proofs are asked for.
 func (k *Keys) replace(p *compiled.Policy, except, secrets string) error {
 	for i := range p.Providers {
 		if p.Providers[i].Name == except {
@@ -55,6 +56,7 @@ func (k *Keys) replace(p *compiled.Policy, except, secrets string) error {
 		if err := k.add(&p.Providers[i], secrets); err != nil {
 			return fmt.Errorf("provider %q: %w", p.Providers[i].Name, err)
 		}
+		p.Providers[i].ProofOfPossession = &compiled.ProofOfPossession{Mode: compiled.ProofNone}
 	}
 	return nil
 }

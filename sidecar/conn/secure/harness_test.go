@@ -53,25 +53,14 @@ func (h *held) set(c *certificate.Certificate) {
 	h.c = c
 }
 
-// file is a file that a test replaces.
-type file[F any] struct {
-	mu sync.Mutex
-	f  *F
-}
+// file is a file; nil is one that is not available.
+type file[F any] struct{ f *F }
 
 func (f *file[F]) File() (*F, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
 	if f.f == nil {
 		return nil, errAbsent
 	}
 	return f.f, nil
-}
-
-func (f *file[F]) set(next *F) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.f = next
 }
 
 // world is an authority with what tests make of it.

@@ -2,6 +2,7 @@
 package secured
 
 import (
+	"crypto/sha256"
 	"crypto/tls"
 	"sync/atomic"
 )
@@ -10,6 +11,9 @@ import (
 type Session struct {
 	tls.ConnectionState
 	judgement atomic.Value
+	// certificate is the hash of the client's certificate, and text what Remember holds.
+	certificate atomic.Pointer[[sha256.Size]byte]
+	text        atomic.Pointer[remembered]
 }
 
 // Judgement returns what Judge has stored; nil for nothing.

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/posterndev/postern/api/check/strictjson"
+	"github.com/posterndev/postern/sidecar/keys/jwks"
 )
 
 // MaxSize is the maximum length of a token, in bytes.
@@ -25,8 +26,8 @@ var strictEncoding = base64.RawURLEncoding.Strict()
 type Unverified struct {
 	// Algorithm, KeyID and Type are alg, kid and typ of the header. KeyID and Type may be empty.
 	Algorithm, KeyID, Type string
-	// Claims contains numbers as json.Number.
-	Claims map[string]any
+	// Header contains every parameter. Claims contains numbers as json.Number.
+	Header, Claims map[string]any
 	// signed is the token up to its second dot.
 	signed    string
 	signature []byte
@@ -36,6 +37,17 @@ type Unverified struct {
 func (u *Unverified) Issuer() string {
 	issuer, _ := u.Claims["iss"].(string)
 	return issuer
+}
+
+// VerifyWith verifies the signature with a key of the token's algorithm.
+func (u *Unverified) VerifyWith(key *jwks.Key) error {
+	if key.Algorithm() != u.Algorithm {
+		return WrongAlgorithm
+	}
+	if err := key.Verify(u.signed, u.signature); err != nil {
+		return Because(BadSignature, err)
+	}
+	return nil
 }
 
 // Parse parses a token strictly, so that no other parser can read it differently: canonical base64url, no repeated member, no
@@ -118,6 +130,7 @@ func (u *Unverified) readHeader(data []byte) error {
 	if err != nil {
 		return err
 	}
+	u.Header = header
 	// Nothing that crit may name is supported (RFC 7515 §4.1.11); b64 (RFC 7797) would change what was signed.
 	for _, name := range []string{"crit", "b64"} {
 		if _, ok := header[name]; ok {

@@ -26,6 +26,8 @@ const DefaultCacheSize = 4096
 type Config struct {
 	// Providers must have different names and issuers.
 	Providers []Provider
+	// Proofs is what the proofs of providers are checked with.
+	Proofs Proofs
 	// Realm is the realm of WWW-Authenticate; empty means "postern".
 	Realm string
 	// CacheSize is the maximum number of verified tokens in the cache; zero means DefaultCacheSize. maxCachedBytes limits
@@ -43,8 +45,12 @@ type authenticator struct {
 	closed    []string             // headers that reach the app with a token or not at all
 	forged    []string             // those of closed that an app believes a proxy to have set
 	realm     string
-	now       func() time.Time
-	cache     *cache.Cache[*verified]
+	proofs    Proofs
+	// proofAlgorithms are those of DPoP proofs, and offered is the challenge that asks for them; empty for none.
+	proofAlgorithms []string
+	offered         string
+	now             func() time.Time
+	cache           *cache.Cache[*verified]
 }
 
 // New returns the stage. Before the next stage sees the request:
@@ -56,17 +62,24 @@ type authenticator struct {
 //   - a token that is not valid is removed, so that an app that trusts the sidecar never sees one. A verified token is removed
 //     as well unless its provider has ForwardToken. In Shadow mode of the policy tokens stay in the request: the app may still
 //     verify them itself. One that is not valid in a header in which proxies describe the client stays only if a trusted proxy sent it;
+//   - a token that is bound to a key of the client is valid only with the proof of it, of this request (Proof). The proof is removed with
+//     the token;
 //   - a request with more than one token, or with two headers or cookies of the name that carries it, equal or not, is refused
 //     with 400 (RFC 6750 §2), unless the policy is in Shadow mode.
 //
 // Each token causes an event, token_verified or token_refused. The reason of a refusal is a jwt.Reason.
 //
-// AuthnErr has status 503 if the keys of the token's issuer are unavailable, and 401 for any other invalid token. It is nil for a
+// AuthnErr has status 503 if the keys of the token's issuer or the used proofs are unavailable, and 401 for any other invalid token. It is nil for a
 // request without a token.
 func New(c Config) (stage.Stage, error) {
 	a := &authenticator{providers: map[string]*provider{}, headers: IdentityHeaders(c.Providers), now: c.Now}
 	if a.now == nil {
 		a.now = time.Now
+	}
+	a.proofs = c.Proofs
+	a.proofAlgorithms, a.offered = proofAlgorithms(c.Providers, func(*Proof) bool { return true }), Challenge(c.Providers)
+	if slices.ContainsFunc(c.Providers, func(p Provider) bool { return p.Proof != nil }) && (a.proofs.Certificate == nil || a.proofs.Used == nil || a.proofs.Local == nil) {
+		return nil, errors.New("building authentication: Proofs is required")
 	}
 	var err error
 	if a.realm, err = httperr.QuoteRealm(c.Realm); err != nil {
@@ -133,9 +146,9 @@ func (a *authenticator) serve(w http.ResponseWriter, r *http.Request, next stage
 		a.close(r.Header, nil, a.closed)
 		return next.ServeHTTP(w, r)
 	}
-	v, err := a.verify(r.Context(), info, *found)
+	v, err := a.verify(r, info, *found)
 	if err != nil {
-		info.AuthnErr = refuse(err, a.realm)
+		info.AuthnErr = a.refuse(err, found)
 	} else {
 		info.Identity, info.ByCookie = v.identity, found.cookie != ""
 		for _, h := range v.headers {
@@ -148,6 +161,9 @@ func (a *authenticator) serve(w http.ResponseWriter, r *http.Request, next stage
 	}
 	if !kept {
 		found.remove(r.Header)
+		if found.withDPoP() {
+			delete(r.Header, dpopHeader)
+		}
 	}
 	a.close(r.Header, found, a.closed)
 	return next.ServeHTTP(w, r)
@@ -185,6 +201,9 @@ func StripCredentials(providers []Provider) (func(http.Header), error) {
 		for _, p := range a.places {
 			if found, ok, _ := p.find(h); ok {
 				found.remove(h)
+				if found.withDPoP() {
+					delete(h, dpopHeader)
+				}
 			}
 		}
 	}, nil

@@ -2,6 +2,7 @@ package authn
 
 import (
 	"fmt"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -10,6 +11,7 @@ import (
 
 	"github.com/posterndev/postern/sidecar/httpkit/event"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
+	"github.com/posterndev/postern/sidecar/keys/dpop"
 	"github.com/posterndev/postern/sidecar/keys/jwks"
 	"github.com/posterndev/postern/sidecar/keys/jwt"
 )
@@ -91,10 +93,11 @@ func TestEventsAllocateNothing(t *testing.T) {
 	a, c := direct(t, w), credential{token: w.token(t, good()), header: "Authorization", prefix: "bearer "}
 	for name, events := range map[string]*event.Stream{"no stream": nil, "no sink": event.NewStream("shop/orders"), "metrics": event.NewStream("shop/orders", m)} {
 		info := &request.Info{Events: events}
-		if _, err := a.verify(t.Context(), info, c); err != nil {
+		r := httptest.NewRequestWithContext(t.Context(), "GET", "/", nil)
+		if _, err := a.verify(r, info, c); err != nil {
 			t.Fatal(err)
 		}
-		if n := testing.AllocsPerRun(1000, func() { _, _ = a.verify(t.Context(), info, c) }); n > 1 {
+		if n := testing.AllocsPerRun(1000, func() { _, _ = a.verify(r, info, c) }); n > 1 {
 			t.Errorf("%s: %v allocations", name, n)
 		}
 	}
@@ -106,6 +109,7 @@ func TestEveryReasonHasAText(t *testing.T) {
 	for _, r := range []jwt.Reason{
 		jwt.Malformed, jwt.TooLarge, jwt.Encrypted, jwt.SeveralTokens, jwt.ClaimType, jwt.ClaimRange, jwt.Critical, jwt.UnknownIssuer, jwt.WrongType, jwt.WrongAlgorithm, jwt.WrongAudience,
 		jwt.Expired, jwt.NotYetValid, jwt.LifetimeTooLong, jwt.UnknownKey, jwt.BadSignature, reasonPlace, jwt.MissingClaim, reasonClaimSize, reasonFormat,
+		reasonUnbound, reasonScheme, reasonNoCertificate, reasonOtherCertificate, reasonReplayed, dpop.Invalid, dpop.OtherKey,
 	} {
 		text := describe(r)
 		if other, taken := seen[text]; taken || text == "" || strings.ContainsAny(text, "\"\\") {

@@ -48,6 +48,8 @@ type Provider struct {
 	ForwardToken bool
 	// Legacy is nil unless the tokens are those of code that the sidecar replaces.
 	Legacy *Legacy
+	// Proof is nil if the tokens are accepted from every client that has them, whatever they say about its key.
+	Proof *Proof
 }
 
 // Legacy are the rules for tokens of an app's former code.
@@ -95,6 +97,12 @@ func newProvider(p Provider) (*provider, error) {
 	}
 	if len(p.From) == 0 {
 		p.From = []Location{{Header: "Authorization", Prefix: "Bearer "}}
+	}
+	if err := p.Proof.validate(); err != nil {
+		return nil, err
+	}
+	if p.Proof != nil && p.Proof.DPoP && !slices.ContainsFunc(p.From, func(l Location) bool { return l.isDPoP() }) {
+		p.From = append(slices.Clone(p.From), dpopLocation())
 	}
 	types := p.TokenTypes
 	if len(types) == 0 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
 	"github.com/posterndev/postern/sidecar/httpkit/event"
@@ -21,25 +22,35 @@ type verified struct {
 	identity *identity.Identity
 	actor    event.Actor
 	headers  []header
+	bound    *bound // nil if every client that has the token may use it
 }
 
 // verify returns the verified token. It uses the cache if the token was verified before and its key and dates are still valid.
-// Only valid tokens are cached, so that an attacker's tokens use no memory. The error is a jwt.Reason, which may have a cause.
-func (a *authenticator) verify(ctx context.Context, info *request.Info, c credential) (*verified, error) {
+// Only valid tokens are cached, so that an attacker's tokens use no memory. The proof of a token's client is never cached. The error is a
+// jwt.Reason, which may have a cause.
+func (a *authenticator) verify(r *http.Request, info *request.Info, c credential) (*verified, error) {
 	if v, ok := a.cache.Get(c.token); ok {
 		if v.provider.accepts(c) && v.provider.Keys.Holds(v.key) && v.provider.rules.CheckDates(v.dates, a.now()) == nil {
-			v.emit(info, true)
-			return v, nil
+			return a.confirmed(r, info, c, v, true)
 		}
 		a.cache.Remove(c.token)
 	}
-	p, v, err := a.verifyToken(ctx, c)
+	p, v, err := a.verifyToken(r.Context(), c)
 	if err != nil {
 		emitRefused(info, p, err)
 		return nil, err
 	}
-	v.emit(info, false)
 	a.cache.Put(c.token, v, len(c.token))
+	return a.confirmed(r, info, c, v, false)
+}
+
+// confirmed returns v if the client has the key that the token is bound to.
+func (a *authenticator) confirmed(r *http.Request, info *request.Info, c credential, v *verified, cached bool) (*verified, error) {
+	if err := a.confirm(r, c, v); err != nil {
+		emitRefused(info, v.provider, err)
+		return nil, err
+	}
+	v.emit(info, cached)
 	return v, nil
 }
 
@@ -69,9 +80,13 @@ func (a *authenticator) verifyToken(ctx context.Context, c credential) (*provide
 	if err != nil {
 		return p, nil, err
 	}
+	bound, err := p.bindingOf(token, c.token)
+	if err != nil {
+		return p, nil, err
+	}
 	sid, _ := id.Claims["sid"].(string)
 	return p, &verified{
-		provider: p, key: token.Key, dates: token.Dates, identity: id, headers: headers,
+		provider: p, key: token.Key, dates: token.Dates, identity: id, headers: headers, bound: bound,
 		actor: event.Actor{Provider: p.Name, Issuer: p.Issuer, Subject: id.Subject, Session: sid, TokenID: id.TokenID},
 	}, nil
 }
@@ -88,7 +103,7 @@ func emitRefused(info *request.Info, p *provider, err error) {
 	if p != nil {
 		e.Provider, e.Issuer = p.Name, p.Issuer
 	}
-	if errors.Is(err, jwt.Unavailable) {
+	if errors.Is(err, jwt.Unavailable) || errors.Is(err, reasonUsedUnknown) {
 		e.Outcome = event.Failed
 	}
 	info.Emit(e)

@@ -49,6 +49,8 @@ type Config struct {
 	Shadow  bool
 	// Realm is the realm of WWW-Authenticate; empty means "postern".
 	Realm string
+	// ProofChallenge is the value of WWW-Authenticate that asks for tokens with a proof (RFC 9449 §7.1); empty for none.
+	ProofChallenge string
 	// Challenges are further values of WWW-Authenticate, for credentials other than tokens.
 	Challenges []string
 	// NoStore keeps the responses of routes that require Authenticated out of caches, if the app says nothing about caching.
@@ -63,7 +65,7 @@ func New(c Config) (stage.Stage, error) {
 	if err != nil {
 		return nil, fmt.Errorf("building authorization: %w", err)
 	}
-	a := &authorizer{challenge: "Bearer realm=" + realm, others: c.Challenges}
+	a := &authorizer{challenge: "Bearer realm=" + realm, proof: c.ProofChallenge, others: c.Challenges}
 	for _, r := range c.Rules {
 		compiled, err := compile(r, realm)
 		if err != nil {
@@ -125,6 +127,7 @@ type authorizer struct {
 	open, exact *route.Table
 	fallback    rule
 	challenge   string
+	proof       string
 	others      []string
 }
 
@@ -212,6 +215,9 @@ func (a *authorizer) noCredentials() *httperr.Error {
 		e.Detail = "This resource needs a token or an API key."
 	}
 	e = e.With("WWW-Authenticate", a.challenge) // without an error code: RFC 6750 §3.1
+	if a.proof != "" {
+		e = e.With("WWW-Authenticate", a.proof)
+	}
 	for _, challenge := range a.others {
 		e = e.With("WWW-Authenticate", challenge)
 	}

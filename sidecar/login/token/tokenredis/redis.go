@@ -1,4 +1,4 @@
-// Package tokenredis stores in Redis what replicas share about signing keys and logout tokens.
+// Package tokenredis stores in Redis what replicas share about signing keys, logout tokens and DPoP proofs.
 package tokenredis
 
 import (
@@ -10,6 +10,7 @@ import (
 
 	goredis "github.com/redis/go-redis/v9"
 
+	"github.com/posterndev/postern/sidecar/keys/dpop"
 	"github.com/posterndev/postern/sidecar/store/keyspace"
 )
 
@@ -24,7 +25,7 @@ type Conn interface {
 	Do(ctx context.Context, f func(context.Context, goredis.UniversalClient) error) error
 }
 
-// Store is a signing.Registry and a backchannel.Replay. It is safe for concurrent use.
+// Store is a signing.Registry, a backchannel.Replay and an authn.UsedProofs. It is safe for concurrent use.
 type Store struct {
 	conn  Conn
 	keys  keyspace.Keyspace
@@ -79,6 +80,11 @@ func (s *Store) Claim(ctx context.Context, name string, ttl time.Duration) (bool
 // First implements backchannel.Replay.
 func (s *Store) First(ctx context.Context, issuer, id string, ttl time.Duration) (bool, error) {
 	return s.first(ctx, s.keys.Key("logout", issuer, id), ttl)
+}
+
+// FirstProof implements authn.UsedProofs. The key of a proof has the same length whatever its jti is.
+func (s *Store) FirstProof(ctx context.Context, key dpop.Thumbprint, id string, ttl time.Duration) (bool, error) {
+	return s.first(ctx, s.keys.Key("dpop", dpop.StoredID(key, id)), ttl)
 }
 
 func (s *Store) first(ctx context.Context, key string, ttl time.Duration) (bool, error) {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/posterndev/postern/sidecar/keys/dpop"
 	"github.com/posterndev/postern/sidecar/keys/secret"
 	"github.com/posterndev/postern/sidecar/store/redis"
 	"github.com/posterndev/postern/sidecar/store/redistest"
@@ -67,6 +68,15 @@ func TestStore(t *testing.T) {
 			t.Errorf("logout token %d = %v, %v; want %v", i, got, err, want)
 		}
 	}
+	key := dpop.Thumbprint{1}
+	for i, want := range []bool{true, false, false} {
+		if got, err := []*Store{a, a, b}[i].FirstProof(t.Context(), key, "j", 2*time.Minute); err != nil || got != want {
+			t.Errorf("DPoP proof %d = %v, %v; want %v", i, got, err, want)
+		}
+	}
+	if got, err := b.FirstProof(t.Context(), dpop.Thumbprint{2}, "j", 2*time.Minute); err != nil || !got {
+		t.Errorf("another key's proof = %v, %v", got, err)
+	}
 	if got, err := other.Claim(t.Context(), "rotate", time.Minute); err != nil || !got {
 		t.Errorf("another policy's claim = %v, %v", got, err)
 	}
@@ -78,8 +88,8 @@ func TestStore(t *testing.T) {
 		t.Errorf("after Forget: %v, %v", got, err)
 	}
 
-	page.CheckSizes(t, server, statetest.Units{"signing key date": 3, "rotation claim": 2, "logout token": 1})
-	page.Check(t, stateOwner, statetest.Bounds{"time to exp": 0, "leeway": 0}, server)
+	page.CheckSizes(t, server, statetest.Units{"signing key date": 3, "rotation claim": 2, "logout token": 1, "used DPoP proof": 2})
+	page.Check(t, stateOwner, statetest.Bounds{"time to exp": 0, "leeway": 30 * time.Second, "maxAge": time.Minute}, server)
 
 	billing := New(connect(t, server), "billing/orders")
 	_, errClaim := billing.Claim(t.Context(), "rotate", time.Minute)
@@ -95,6 +105,9 @@ func TestStore(t *testing.T) {
 		t.Errorf("without Redis: %v", err)
 	}
 	if _, err := a.Since(t.Context(), map[string]time.Time{"k1": {}}); !errors.Is(err, redis.ErrUnavailable) {
+		t.Errorf("without Redis: %v", err)
+	}
+	if _, err := a.FirstProof(t.Context(), key, "j", time.Minute); !errors.Is(err, redis.ErrUnavailable) {
 		t.Errorf("without Redis: %v", err)
 	}
 	if _, err := a.Claim(t.Context(), "rotate", time.Minute); !errors.Is(err, redis.ErrUnavailable) {
