@@ -2,7 +2,7 @@
 # Builds the components of a cluster from Go modules into the cache folder, once for each version.
 #
 #   build.sh            everything that up.sh needs
-#   build.sh NAME...    only these: a binary's name, "envtest" (kube-apiserver, etcd, kubectl), or "vault"
+#   build.sh NAME...    only these: a binary's name, "envtest" (kube-apiserver, etcd, kubectl), "vault", or "oauth2-proxy" for the bench
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -29,8 +29,8 @@ build() {
 # fingerprint MODULE: prints a hash of the sources here, so that a change to them causes a new build.
 fingerprint() { cat "$HERE/modules/$1"/{go.mod,go.sum,*.go} | sha256sum | cut -c1-8; }
 
-# binary MODULE PACKAGE: prints the binary's name. A module's root package has the module's name.
-binary() { if [[ $2 == . ]]; then echo "$1"; else basename "$2"; fi; }
+# binary MODULE PACKAGE: prints the binary's name. A module's root package has the module's name, without the major version.
+binary() { if [[ $2 == . ]]; then echo "$1"; else basename "${2%/v[0-9]}"; fi; }
 
 # compile WHAT DIR MODULE LDFLAGS PACKAGE...: compiles into a temporary folder first, so that an interrupted build leaves no binaries.
 compile() {
@@ -83,6 +83,7 @@ build_named() {
 		coredns) build coredns "$(module_version coredns github.com/coredns/coredns)" "" . ;;
 		helm) build helm "$(module_version helm helm.sh/helm/v4)" "" helm.sh/helm/v4/cmd/helm ;;
 		vault) build vault "$(module_version vault github.com/hashicorp/vault)" "" . ;;
+		oauth2-proxy) build oauth2-proxy "$(module_version oauth2-proxy github.com/oauth2-proxy/oauth2-proxy/v7)" "" github.com/oauth2-proxy/oauth2-proxy/v7 ;;
 		kube*) kubernetes+=("$name") ;;
 		*) die "unknown component ${name@Q}" ;;
 		esac

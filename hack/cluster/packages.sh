@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs the missing Debian packages that a cluster and the tests need. Without root or apt it only names them.
+# Installs the missing Debian packages that a cluster and the tests need, or with the argument "bench" those that the bench needs. Without root or
+# apt it only names them.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -24,10 +25,20 @@ readonly NEEDED=(
 	/etc/ssl/certs/ca-certificates.crt ca-certificates
 )
 
+# For the bench only: Redis and PostgreSQL, and the proxies with which it compares.
+readonly BENCH=(
+	/usr/bin/redis-server redis-server
+	/usr/lib/postgresql/15/bin/initdb postgresql-15
+	/usr/sbin/nginx nginx
+	/usr/sbin/haproxy haproxy
+	/usr/bin/caddy caddy
+)
+
 missing_packages() {
 	local i
-	for ((i = 0; i < ${#NEEDED[@]}; i += 2)); do
-		[[ -e ${NEEDED[i]} ]] || echo "${NEEDED[i + 1]}"
+	local -n pairs=$1
+	for ((i = 0; i < ${#pairs[@]}; i += 2)); do
+		[[ -e ${pairs[i]} ]] || echo "${pairs[i + 1]}"
 	done
 }
 
@@ -49,8 +60,9 @@ install_packages() {
 }
 
 main() {
-	local missing
-	mapfile -t missing < <(missing_packages)
+	local missing list=NEEDED
+	[[ ${1:-} != bench ]] || list=BENCH
+	mapfile -t missing < <(missing_packages "$list")
 	((${#missing[@]})) || return 0
 	if [[ $(id -u) != 0 ]] || ! command -v apt-get >/dev/null; then
 		die "missing: ${missing[*]}; on Debian, as root: apt-get install ${missing[*]}"

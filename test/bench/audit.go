@@ -136,5 +136,5 @@ func (b *bench) printAudit(recordings []*recording) error {
 			microseconds(median(r.cpu)), ratio(median(r.cpu), median(peer.cpu)),
 		})
 	}
-	return table(b.out, "Audit events into PostgreSQL; every event is a row", rows)
+	return b.publish("audit", "Audit events into PostgreSQL; every event is a row", rows)
 }

@@ -25,8 +25,11 @@ type bench struct {
 	dir           string
 	programs      []*program
 	redis, app    string
-	apiKey        string
-	persons       int
+	// upstream is the cheap app of the request rows.
+	upstream string
+	apiKey   string
+	report   report
+	persons  int
 }
 
 // person returns a new user name, so that a revocation in one round affects no other round.
@@ -51,7 +54,7 @@ func newBench(ctx context.Context, s settings, out, progress io.Writer) (*bench,
 	if err != nil {
 		return nil, err
 	}
-	b := &bench{settings: s, out: out, progress: progress, dir: dir}
+	b := &bench{settings: s, out: out, progress: progress, dir: dir, report: report{tables: map[string]string{}, plots: map[string]string{}}}
 	if err := b.prepare(ctx); err != nil {
 		b.close()
 		return nil, err
@@ -83,20 +86,28 @@ func (b *bench) prepare(ctx context.Context) error {
 	if err := b.writeAPIKey(filepath.Join(b.dir, "secrets", "key", "keys.yaml")); err != nil {
 		return err
 	}
-	ports, err := freeport.Addresses(2)
+	ports, err := freeport.Addresses(3)
 	if err != nil {
 		return err
 	}
-	b.redis, b.app = ports[0], ports[1]
-	_, port, err := net.SplitHostPort(b.redis)
-	if err != nil {
+	b.redis, b.app, b.upstream = ports[0], ports[1], ports[2]
+	if err := b.startRedis(ctx, "redis", b.redis); err != nil {
 		return err
 	}
-	if _, err := b.start(ctx, b.redis, "redis", nil,
-		"redis-server", "--bind", "127.0.0.1", "--port", port, "--save", "", "--appendonly", "no"); err != nil {
+	if _, err := b.start(ctx, b.upstream, "upstream", nil, filepath.Join(b.dir, "upstream"), "-listen", b.upstream); err != nil {
 		return err
 	}
 	_, err = b.start(ctx, b.app, "app", []string{"LISTEN=" + b.app}, filepath.Join(b.dir, "sample-app"))
+	return err
+}
+
+// startRedis starts a Redis that keeps nothing on disk.
+func (b *bench) startRedis(ctx context.Context, name, address string) error {
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return err
+	}
+	_, err = b.start(ctx, address, name, nil, "redis-server", "--bind", "127.0.0.1", "--port", port, "--save", "", "--appendonly", "no")
 	return err
 }
 

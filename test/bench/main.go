@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -29,6 +30,14 @@ type settings struct {
 	requests, connections, logins, repetitions int
 	// events is the number of audit events in one repetition.
 	events int
+	// clients is the number of connections of the request rows, turn the time of one row in one round, and fresh the number of
+	// requests in a turn with a new token each.
+	clients, fresh int
+	turn           time.Duration
+	// rows are the parts of the bench to run.
+	rows string
+	// write is whether the tables and plots are written into docs.
+	write bool
 }
 
 func parse(args []string) (settings, error) {
@@ -43,10 +52,20 @@ func parse(args []string) (settings, error) {
 	flags.IntVar(&s.logins, "logins", 1000, "logins, and refreshes, in one repetition")
 	flags.IntVar(&s.events, "events", 20000, "audit events in one repetition")
 	flags.IntVar(&s.repetitions, "repetitions", 5, "repetitions, of which the median counts, after one warm-up repetition")
+	flags.IntVar(&s.clients, "clients", 32, "connections of the request rows")
+	flags.IntVar(&s.fresh, "fresh", 2000, "requests with a new token each, in one round")
+	flags.DurationVar(&s.turn, "turn", 1500*time.Millisecond, "time of one row in one round")
+	flags.StringVar(&s.rows, "rows", "", "run only these parts, separated by commas: requests, latency, memory, curves, revocation, cost, audit; or groups of them: "+
+		"requests/postern, /cold, /peers, /h2c, /tls; curves/routes, /providers, /connections, /bodies, /revocations, /replicas")
+	flags.BoolVar(&s.write, "write", false, "write the tables into docs/bench.md and the plots into docs/benchmarks")
+	quick := flags.Bool("quick", false, "shorter turns and two repetitions, for a first look")
 	if err := flags.Parse(args); err != nil {
 		return s, err
 	}
-	for _, n := range []int{s.fleet, s.rounds, s.pollRounds, s.requests, s.connections, s.logins, s.events, s.repetitions} {
+	if *quick {
+		s.turn, s.repetitions, s.fresh, s.rounds, s.pollRounds = 400*time.Millisecond, 2, 500, 8, 2
+	}
+	for _, n := range []int{s.fleet, s.rounds, s.pollRounds, s.requests, s.connections, s.logins, s.events, s.repetitions, s.clients, s.fresh} {
 		if n < 1 {
 			return s, errors.New("all counts must be at least 1")
 		}
@@ -75,10 +94,56 @@ func run(ctx context.Context, s settings, out, progress io.Writer) error {
 		return err
 	}
 	defer b.close()
-	for _, part := range []func(context.Context) error{b.revocation, b.cost, b.audit} {
-		if err := part(ctx); err != nil {
+	if err := b.suites(ctx); err != nil {
+		return err
+	}
+	for _, part := range []struct {
+		name string
+		run  func(context.Context) error
+	}{{"revocation", b.revocation}, {"cost", b.cost}, {"audit", b.audit}} {
+		if !b.selected(part.name) {
+			continue
+		}
+		if err := part.run(ctx); err != nil {
 			return err
 		}
 	}
+	if b.write {
+		return b.writeDocs("docs")
+	}
 	return nil
+}
+
+// suites runs the parts that share the issuer and the proxies.
+func (b *bench) suites(ctx context.Context) error {
+	s, err := b.newSuite()
+	if err != nil {
+		return err
+	}
+	defer s.end()
+	for _, part := range []struct {
+		name string
+		run  func(context.Context) error
+	}{{"requests", s.requests}, {"latency", s.latency}, {"memory", s.memory}, {"curves", s.curves}} {
+		if !b.selected(part.name) {
+			continue
+		}
+		if err := part.run(ctx); err != nil {
+			return fmt.Errorf("%s: %w", part.name, err)
+		}
+	}
+	return s.goals()
+}
+
+// selected reports whether a part, or a group of a part, is to run: requests or requests/cold.
+func (b *bench) selected(name string) bool {
+	if b.rows == "" {
+		return true
+	}
+	for row := range strings.SplitSeq(b.rows, ",") {
+		if row == name || strings.HasPrefix(name, row+"/") || strings.HasPrefix(row, name+"/") {
+			return true
+		}
+	}
+	return false
 }

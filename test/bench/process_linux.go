@@ -2,6 +2,9 @@ package main
 
 import (
 	"fmt"
+	"os"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -22,4 +25,21 @@ func cpuTime(pid int) (time.Duration, error) {
 		return 0, fmt.Errorf("reading the CPU time of process %d: %w", pid, err)
 	}
 	return time.Duration(t.Nano()), nil
+}
+
+// family returns a process and its children, such as nginx's workers.
+func family(pid int) ([]int, error) {
+	content, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+	if err != nil {
+		return nil, fmt.Errorf("reading the children of process %d: %w", pid, err)
+	}
+	pids := []int{pid}
+	for _, text := range strings.Fields(string(content)) {
+		child, err := strconv.Atoi(text)
+		if err != nil {
+			return nil, fmt.Errorf("reading the children of process %d: %w", pid, err)
+		}
+		pids = append(pids, child)
+	}
+	return pids, nil
 }

@@ -13,3 +13,7 @@ func attributes() *syscall.SysProcAttr { return nil }
 func cpuTime(int) (time.Duration, error) {
 	return 0, errors.New("reading the CPU time of a process: requires Linux")
 }
+
+func family(int) ([]int, error) {
+	return nil, errors.New("reading the children of a process: requires Linux")
+}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"time"
 )
 
@@ -19,6 +20,8 @@ func need() error {
 	var errs []error
 	for _, p := range []struct{ name, from string }{
 		{"redis-server", "on Debian, as root: apt-get install redis-server"}, {"go", "https://go.dev/dl"},
+		{"nginx", "on Debian, as root: apt-get install nginx"}, {"haproxy", "on Debian, as root: apt-get install haproxy"},
+		{"caddy", "on Debian, as root: apt-get install caddy"},
 	} {
 		if _, err := exec.LookPath(p.name); err != nil {
 			errs = append(errs, fmt.Errorf("%s is missing; %s", p.name, p.from))
@@ -30,7 +33,7 @@ func need() error {
 // build compiles the measured programs and the peers from this tree.
 func build(ctx context.Context, dir string) error {
 	const module = "github.com/posterndev/postern/"
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", dir+"/", module+"cmd/postern", module+"hack/sample-app", module+"test/bench/peer", module+"test/bench/recorder")
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", dir+"/", module+"cmd/postern", module+"cmd/sidecar", module+"hack/sample-app", module+"test/bench/peer", module+"test/bench/upstream", module+"test/bench/recorder")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("building: %w\n%s", err, out)
@@ -88,6 +91,6 @@ func (p *program) listens(ctx context.Context, address string) error {
 }
 
 func (p *program) stop() {
-	_ = p.cmd.Process.Kill()
+	_ = syscall.Kill(-p.pid(), syscall.SIGKILL) // its group: nginx's workers outlive a killed master
 	<-p.done
 }

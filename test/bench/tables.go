@@ -55,7 +55,7 @@ func (b *bench) printRevocation(results []timing) error {
 			t.name, fmt.Sprint(t.late), fmt.Sprint(t.lateSent), fmt.Sprint(t.own), fmt.Sprint(t.again), milliseconds(median(t.fromResponse)),
 		})
 	}
-	err := table(b.out, fmt.Sprintf("From the revoke call to the first refusal, on each of %d", b.fleet), times)
+	err := b.publish("revocation", fmt.Sprintf("From the revoke call to the first refusal, on each of %d", b.fleet), times)
 	if err != nil {
 		return err
 	}
@@ -64,7 +64,7 @@ func (b *bench) printRevocation(results []timing) error {
 		slowest = max(slowest, median(t.slowest))
 	}
 	fmt.Fprintf(b.out, "\n  Aim: under %s at the median, on every sidecar. Here: %s ms.\n", aim, milliseconds(slowest))
-	return table(b.out, "Responses with status 200 after the response to the revoke call", after)
+	return b.publish("accepted", "Responses with status 200 after the response to the revoke call", after)
 }
 
 func (b *bench) printCost(legs []*leg) error {
@@ -78,7 +78,7 @@ func (b *bench) printCost(legs []*leg) error {
 		}
 		rows = append(rows, row)
 	}
-	return table(b.out, fmt.Sprintf("Cost per request, over %d connections", b.connections), rows)
+	return b.publish("cost", fmt.Sprintf("Cost per request, over %d connections", b.connections), rows)
 }
 
 func (b *bench) printLogins(legs []*leg) error {
@@ -91,5 +91,5 @@ func (b *bench) printLogins(legs []*leg) error {
 			microseconds(median(s.cpu)), microseconds(median(p.cpu)), ratio(median(s.cpu), median(p.cpu)),
 		})
 	}
-	return table(b.out, fmt.Sprintf("Logins and refreshes, over %d connections, and the peer that asks", b.connections), rows)
+	return b.publish("logins", fmt.Sprintf("Logins and refreshes, over %d connections, and the peer that asks", b.connections), rows)
 }

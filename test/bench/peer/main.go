@@ -4,7 +4,9 @@
 // the bench.
 //
 // The flag -revoked is how it looks up revocations. With ask it makes two round trips per request (is the token revoked, does
-// the session exist). With poll it reads the list once per second. With off it only proxies and does not read tokens.
+// the session exist). With poll it reads the list once per second. With off it only proxies and does not read tokens. With verify it
+// verifies the RS256 tokens of another issuer, with the public key in -key, and looks nothing up. With auth it does the same and forwards nothing: it
+// answers 204 or 401, for nginx's auth_request.
 package main
 
 import (
@@ -28,8 +30,10 @@ func main() {
 	flag.StringVar(&o.listen, "listen", "", "address to serve at")
 	flag.StringVar(&o.upstream, "upstream", "", "the app, as http://host:port")
 	flag.StringVar(&o.redis, "redis", "", "address of Redis")
-	flag.StringVar(&o.key, "key", "", "file with the P-256 key that signs tokens, as PEM")
-	flag.StringVar(&o.revoked, "revoked", "ask", "ask, poll or off")
+	flag.StringVar(&o.key, "key", "", "file with the P-256 key that signs tokens, as PEM; with verify and auth, the issuer's RSA public key")
+	flag.StringVar(&o.issuer, "issuer", issuer, "issuer of the tokens")
+	flag.StringVar(&o.audience, "audience", audience, "audience of the tokens")
+	flag.StringVar(&o.revoked, "revoked", "ask", "ask, poll, off, verify or auth")
 	flag.Parse()
 	if err := run(ctx, o); err != nil {
 		fmt.Fprintln(os.Stderr, "peer:", err)
@@ -37,14 +41,18 @@ func main() {
 	}
 }
 
-type options struct{ listen, upstream, redis, key, revoked string }
+type options struct{ listen, upstream, redis, key, issuer, audience, revoked string }
 
 func run(ctx context.Context, o options) error {
 	app, err := url.Parse(o.upstream)
 	if err != nil {
 		return err
 	}
-	tokens, err := readTokens(o.key)
+	read := readTokens
+	if o.revoked == "verify" || o.revoked == "auth" {
+		read = readPublic
+	}
+	tokens, err := read(o)
 	if err != nil {
 		return err
 	}
@@ -61,8 +69,12 @@ func run(ctx context.Context, o options) error {
 		p.revoked = list
 	case "off":
 		server.Handler = p.app
+	case "verify":
+		server.Handler = http.HandlerFunc(p.verified)
+	case "auth":
+		server.Handler = http.HandlerFunc(p.judge)
 	default:
-		return fmt.Errorf("-revoked %q is not ask, poll or off", o.revoked)
+		return fmt.Errorf("-revoked %q is not ask, poll, off, verify or auth", o.revoked)
 	}
 	defer context.AfterFunc(ctx, func() { _ = server.Close() })()
 	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {

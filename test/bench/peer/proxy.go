@@ -54,8 +54,24 @@ func (p *proxy) forward(w http.ResponseWriter, r *http.Request) {
 	p.app.ServeHTTP(w, r)
 }
 
-// caller verifies the token of a request. If it returns false, it has sent the response.
-func (p *proxy) caller(w http.ResponseWriter, r *http.Request) (*claims, bool) {
+// verified forwards requests with a valid token.
+func (p *proxy) verified(w http.ResponseWriter, r *http.Request) {
+	if c, ok := p.bearer(w, r); ok {
+		r.Header.Del("Authorization")
+		r.Header.Set("X-Auth-Subject", c.Subject)
+		p.app.ServeHTTP(w, r)
+	}
+}
+
+// judge answers whether a request has a valid token.
+func (p *proxy) judge(w http.ResponseWriter, r *http.Request) {
+	if _, ok := p.bearer(w, r); ok {
+		w.WriteHeader(http.StatusNoContent)
+	}
+}
+
+// bearer verifies the token of a request. If it returns false, it has sent the response.
+func (p *proxy) bearer(w http.ResponseWriter, r *http.Request) (*claims, bool) {
 	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	if !ok {
 		http.Error(w, "a token is required", http.StatusUnauthorized)
@@ -64,6 +80,15 @@ func (p *proxy) caller(w http.ResponseWriter, r *http.Request) (*claims, bool) {
 	c, err := p.tokens.verify(token)
 	if err != nil {
 		http.Error(w, "the token is not valid", http.StatusUnauthorized)
+		return nil, false
+	}
+	return c, true
+}
+
+// caller verifies the token of a request, and looks up revocations. If it returns false, it has sent the response.
+func (p *proxy) caller(w http.ResponseWriter, r *http.Request) (*claims, bool) {
+	c, ok := p.bearer(w, r)
+	if !ok {
 		return nil, false
 	}
 	over, err := p.revoked.over(r.Context(), c)

@@ -30,12 +30,34 @@ type claims struct {
 
 // tokens signs and verifies access tokens.
 type tokens struct {
+	// key is nil if tokens are only verified.
 	key    *ecdsa.PrivateKey
+	public any
 	parser *jwt.Parser
 }
 
-func readTokens(file string) (*tokens, error) {
-	content, err := os.ReadFile(file)
+// readPublic reads the public key of an issuer of RS256 tokens.
+func readPublic(o options) (*tokens, error) {
+	content, err := os.ReadFile(o.key)
+	if err != nil {
+		return nil, err
+	}
+	key, err := jwt.ParseRSAPublicKeyFromPEM(content)
+	if err != nil {
+		return nil, fmt.Errorf("reading key: %w", err)
+	}
+	return &tokens{public: key, parser: parser("RS256", o)}, nil
+}
+
+// parser checks algorithm, issuer, audience and expiry.
+func parser(algorithm string, o options) *jwt.Parser {
+	return jwt.NewParser(
+		jwt.WithValidMethods([]string{algorithm}), jwt.WithIssuer(o.issuer), jwt.WithAudience(o.audience), jwt.WithExpirationRequired(),
+	)
+}
+
+func readTokens(o options) (*tokens, error) {
+	content, err := os.ReadFile(o.key)
 	if err != nil {
 		return nil, err
 	}
@@ -43,9 +65,7 @@ func readTokens(file string) (*tokens, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading key: %w", err)
 	}
-	return &tokens{key: key, parser: jwt.NewParser(
-		jwt.WithValidMethods([]string{"ES256"}), jwt.WithIssuer(issuer), jwt.WithAudience(audience), jwt.WithExpirationRequired(),
-	)}, nil
+	return &tokens{key: key, public: &key.PublicKey, parser: parser("ES256", o)}, nil
 }
 
 func (t *tokens) sign(subject, session string) (string, error) {
@@ -58,7 +78,7 @@ func (t *tokens) sign(subject, session string) (string, error) {
 
 func (t *tokens) verify(token string) (*claims, error) {
 	c := &claims{}
-	_, err := t.parser.ParseWithClaims(token, c, func(*jwt.Token) (any, error) { return &t.key.PublicKey, nil })
+	_, err := t.parser.ParseWithClaims(token, c, func(*jwt.Token) (any, error) { return t.public, nil })
 	return c, err
 }
 

@@ -175,7 +175,7 @@ func TestUnusableConnections(t *testing.T) {
 				}
 			})
 			c := newClient(t)
-			do(t, c, newRequest(t, "POST", addr, "x"))
+			do(t, c, newRequest(t, "POST", addr, ""))
 			kept := c.idle[addr][0]
 			close(more)
 			for end := time.Now().Add(20 * time.Second); kept.usable(); {

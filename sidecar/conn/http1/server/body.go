@@ -20,8 +20,8 @@ type body struct {
 	request *http.Request
 	// none says that the request has no body. eof is true from the end of the body on, and then too.
 	none, eof bool
-	// expect says that the client waits for 100 Continue.
-	expect atomic.Bool
+	// expect says that the client waits for 100 Continue, interrupted that finish has ended a read.
+	expect, interrupted atomic.Bool
 
 	mu sync.Mutex
 	// started says that the handler has read from the body, closed that it will read no more, and finished that it has returned.
@@ -70,9 +70,17 @@ func (b *body) Close() error {
 	return nil
 }
 
-// finish ends all reading, after the handler.
+// finish ends all reading, after the handler. A goroutine that still waits for the client, to send the body to the app, is interrupted: the
+// end of the response must not wait for a client that sends slowly. The connection is closed then.
 func (b *body) finish() {
-	b.mu.Lock()
+	if !b.mu.TryLock() {
+		c := b.conn
+		c.last.Store(true)
+		b.interrupted.Store(true)
+		_ = c.net.SetReadDeadline(past) // on an error the connection is closed, and the read ends by itself
+		b.mu.Lock()
+		_ = c.net.SetReadDeadline(noDeadline)
+	}
 	defer b.mu.Unlock()
 	b.finished = true
 }
@@ -170,7 +178,7 @@ func (b *body) receive(p []byte) (n int, err error) {
 	if err != nil && !isTimeout(err) {
 		c.current.Load().end() // the client is gone
 	}
-	if onSlow := c.server.config.OnSlow; onSlow != nil && errors.Is(err, os.ErrDeadlineExceeded) {
+	if onSlow := c.server.config.OnSlow; onSlow != nil && errors.Is(err, os.ErrDeadlineExceeded) && !b.interrupted.Load() {
 		onSlow()
 	}
 	return n, err
@@ -221,7 +229,9 @@ func (b *body) discard(receive func(p []byte) (int, error)) bool {
 // settle is called before the final header. If nothing has read the body, the response is a refusal: the body has a short time to arrive.
 // If it does not, the response says that the connection will be closed, and is sent at once.
 func (b *body) settle() {
-	b.mu.Lock()
+	if !b.mu.TryLock() {
+		return // another goroutine reads it
+	}
 	defer b.mu.Unlock()
 	c := b.conn
 	if b.eof || b.started {
@@ -247,18 +257,17 @@ func (b *body) rest() {
 	}
 }
 
-// drain is called when the head of the response is about to be sent, unless the handler reads and writes at the same time. The rest of a
-// body that the handler began to read is read, or the connection is closed after the response.
+// drain is called when the head of the response is about to be sent. What is left of a body that the handler began to read is read after
+// the response: another goroutine may still send it to the app, which may respond while it reads. A client that has not been asked for its body
+// is told that the connection will be closed.
 func (b *body) drain() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.eof {
-		return
+	if !b.mu.TryLock() {
+		return // another goroutine reads it
 	}
-	if !b.conn.last.Load() && (b.err != nil || b.expect.Load() || !b.discard(b.receive)) {
+	defer b.mu.Unlock()
+	if !b.eof && (b.err != nil || b.expect.Load()) {
 		b.conn.last.Store(true)
 	}
-	b.rest()
 }
 
 // finishBody reads the rest of the body after the response, and reports whether another request may follow.

@@ -2,9 +2,12 @@ package server
 
 import (
 	"bufio"
+	"errors"
 	"net"
 	"net/http"
 )
+
+var errUnreadBody = errors.New("taking the connection over: the request's body was not read to its end")
 
 // Hijack implements http.Hijacker: the handler has the connection from now on, and closes it.
 func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
@@ -12,6 +15,9 @@ func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	c := w.conn
 	if c.hijacked {
 		return nil, nil, http.ErrHijacked
+	}
+	if c.body.finish(); !c.body.eof {
+		return nil, nil, errUnreadBody // what is left of it would be read as another protocol
 	}
 	if w.begun {
 		if err := w.flush(); err != nil {

@@ -1,0 +1,193 @@
+package upstream
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/posterndev/postern/sidecar/httpkit/quoted"
+	"github.com/posterndev/postern/sidecar/httpkit/request"
+	"github.com/posterndev/postern/test/differential/stdproxy/writer"
+)
+
+// reserved is the prefix of the response fields that only the sidecar may send.
+const reserved = "Postern-"
+
+type exchangeKey struct{}
+
+// exchangeOf returns the request's exchange, which ServeHTTP stored.
+func exchangeOf(r *http.Request) *exchange {
+	x, ok := r.Context().Value(exchangeKey{}).(*exchange)
+	if !ok {
+		return &exchange{reading: make(chan struct{}, 1)}
+	}
+	return x
+}
+
+// exchange is the state of one request, and the ResponseWriter that ReverseProxy writes to.
+type exchange struct {
+	writer.Writer
+	// http10 clients get no informational responses (RFC 9110 §15.2).
+	http10 bool
+	// informational is the header of the next 1xx response. It is separate from the final response's header, because
+	// ReverseProxy clears it after each 1xx response and would delete the fields of earlier stages.
+	informational http.Header
+	// final says that the app's final response has arrived.
+	final bool
+	// status is that of the final response; 0 for none.
+	status int
+	// started and hijacked say that the final header was sent to the client, broken that the response was cut short.
+	started, hijacked, broken bool
+	// err is why there is no response; readErr and writeErr are why it was cut short.
+	err, readErr, writeErr error
+	// bodyErr is why reading the client's body failed. The transport's goroutine sets it, and holds reading while it reads.
+	bodyErr atomic.Pointer[error]
+	reading chan struct{}
+	// flushing is held while the response is flushed: ReverseProxy also does it in a goroutine of its own.
+	flushing sync.Mutex
+}
+
+// bodyWait bounds waiting for a read of a body whose client is gone. The read ends at once, except in an unknown case.
+const bodyWait = time.Second
+
+// awaitBody waits for a read of the client's body that is ending, and returns why it failed, or nil.
+func (x *exchange) awaitBody() *error {
+	ended := time.NewTimer(bodyWait)
+	defer ended.Stop()
+	select {
+	case x.reading <- struct{}{}:
+		<-x.reading
+	case <-ended.C:
+	}
+	return x.bodyErr.Load()
+}
+
+// failure returns the first known reason, or nil.
+func (x *exchange) failure() error {
+	for _, err := range []error{x.err, x.readErr, x.writeErr} {
+		if err != nil {
+			return quoted.Error(err) // net/http quotes what it cannot read
+		}
+	}
+	return nil
+}
+
+// Header returns the final response's header after that response has arrived, and before that the header of an
+// informational response.
+func (x *exchange) Header() http.Header {
+	if x.final {
+		return x.ResponseWriter.Header()
+	}
+	if x.informational == nil {
+		x.informational = http.Header{}
+	}
+	return x.informational
+}
+
+// WriteHeader sends the final header, or an informational response.
+func (x *exchange) WriteHeader(status int) {
+	if !x.final {
+		x.inform(status)
+		return
+	}
+	x.started = true
+	if h := x.ResponseWriter.Header(); len(h["Content-Type"]) == 0 {
+		h["Content-Type"] = nil // the app sent none, and net/http must not guess one
+	}
+	x.ResponseWriter.WriteHeader(status)
+}
+
+// inform sends a 1xx response with only its own fields (103). The server sends 100 Continue itself when the body is first
+// read, which is what the transport does once the app has said 100: passed on, it would arrive twice.
+func (x *exchange) inform(status int) {
+	if x.http10 || status == http.StatusContinue {
+		return
+	}
+	h := x.ResponseWriter.Header()
+	kept := maps.Clone(h)
+	clear(h)
+	removeReserved(x.informational)
+	maps.Copy(h, x.informational)
+	x.ResponseWriter.WriteHeader(status)
+	clear(h)
+	maps.Copy(h, kept)
+}
+
+// Write passes the response's body on.
+func (x *exchange) Write(b []byte) (int, error) {
+	n, err := x.ResponseWriter.Write(b)
+	if err != nil && x.writeErr == nil {
+		x.writeErr = fmt.Errorf("writing to client: %w", err)
+	}
+	return n, err
+}
+
+// FlushError sends what was written, at least the header.
+func (x *exchange) FlushError() error {
+	x.flushing.Lock()
+	defer x.flushing.Unlock()
+	return x.Writer.FlushError()
+}
+
+// Hijack hands the connection over for an accepted upgrade.
+func (x *exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := x.Writer.Hijack()
+	x.hijacked = err == nil
+	return conn, rw, err
+}
+
+// keepError is the ReverseProxy's ErrorHandler. It records the error, which is classified after the exchange.
+func keepError(_ http.ResponseWriter, r *http.Request, err error) {
+	if x := exchangeOf(r); x.err == nil {
+		x.err = err
+	}
+}
+
+// receive is the ReverseProxy's ModifyResponse. It accepts an upgrade only if the request asked for one, because
+// ReverseProxy also accepts a 101 response without Upgrade to a request without Upgrade.
+func receive(res *http.Response) error {
+	x := exchangeOf(res.Request)
+	request.From(res.Request).AppFields = removeReserved(res.Header)
+	removeReserved(res.Trailer)
+	if res.StatusCode == http.StatusSwitchingProtocols {
+		if res.Request.Header.Get("Upgrade") == "" || !strings.EqualFold(res.Header.Get("Upgrade"), "websocket") {
+			return errors.New("switching protocols: the app responded with 101 to a request that did not ask for this upgrade")
+		}
+		x.final, x.status = true, res.StatusCode
+		return nil
+	}
+	if res.StatusCode < 100 {
+		return fmt.Errorf("reading the app's response: %d is not a valid status (RFC 9110 §15)", res.StatusCode) // net/http would panic
+	}
+	x.final, x.status = true, res.StatusCode
+	res.Body = &responseBody{ReadCloser: res.Body, res: res, exchange: x}
+	return nil
+}
+
+// removeReserved removes the sidecar's own fields from h and returns them; nil if there are none.
+func removeReserved(h http.Header) http.Header {
+	var removed http.Header
+	for name, values := range h {
+		if len(name) < len(reserved) || !strings.EqualFold(name[:len(reserved)], reserved) {
+			continue
+		}
+		delete(h, name)
+		if removed == nil {
+			removed = http.Header{}
+		}
+		canonical := http.CanonicalHeaderKey(name)
+		removed[canonical] = append(removed[canonical], values...)
+	}
+	return removed
+}
+
+// gone reports whether the client's context ended because the client disconnected.
+func gone(client context.Context) bool { return errors.Is(client.Err(), context.Canceled) }
