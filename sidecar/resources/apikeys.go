@@ -23,24 +23,8 @@ func (a *Acquirer) BasicUsers(k *compiled.APIKeys) (stage.Users, error) {
 }
 
 // hashes acquires the file of hashes that ref names. open gets an acquirer whose values live as long as the file.
-func hashes[S interface{ Close() }](a *Acquirer, files *pool.Pool[string, S], ref *compiled.SecretRef, open func(*Acquirer, *compiled.SecretRef) (S, error)) (file S, err error) {
-	name, err := named(ref, a.policy.Vault)
-	if err != nil {
-		return file, err
-	}
-	file, release, err := files.Acquire(name, a.user, func() (S, func(), error) {
-		own := a.nested()
-		s, err := open(own, ref)
-		if err != nil {
-			own.Close()
-			return s, nil, err
-		}
-		return s, func() { s.Close(); own.Close() }, nil
-	})
-	if err == nil {
-		a.onClose(release)
-	}
-	return file, err
+func hashes[S interface{ Close() }](a *Acquirer, files *pool.Pool[string, S], ref *compiled.SecretRef, open func(*Acquirer, *compiled.SecretRef) (S, error)) (S, error) {
+	return shared(a, files, []any{ref, a.policy.Vault}, func(own *Acquirer) (S, error) { return open(own, ref) })
 }
 
 func (a *Acquirer) openKeys(ref *compiled.SecretRef) (*apikey.Store, error) {
@@ -70,11 +54,7 @@ func (a *Acquirer) openUsers(ref *compiled.SecretRef) (*htpasswd.Store, error) {
 // keyFile returns the source of a file of hashes.
 func (a *Acquirer) keyFile(ref *compiled.SecretRef) (keyfile.Source, error) {
 	source, err := a.secret(ref)
-	title := ref.Name + "/" + ref.Key
-	if ref.VaultPath != "" {
-		title = "vault " + ref.VaultPath
-	}
-	return keyfile.Source{Name: title, Source: source, Revocable: ref.VaultPath != "", Logger: a.shared.cfg.Logger}, err
+	return keyfile.Source{Name: titleOf(ref), Source: source, Revocable: ref.VaultPath != "", Logger: a.shared.cfg.Logger}, err
 }
 
 // keyFileProblems returns the problems with the files of API keys and users.
