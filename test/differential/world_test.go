@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"regexp"
+	"slices"
 	"testing"
 	"time"
 
@@ -94,6 +95,13 @@ func (w *world) try(addr string, c *testCase) *outcome {
 	out.seen, out.stuck = append(out.seen, seen...), !ok
 	out.canary = askCanary(addr)
 	out.normalise()
+	if slices.ContainsFunc(c.replies, func(r reply) bool { return r.early }) {
+		// Whether the rest of the body still reaches the app, and whether the client's connection is kept, depends on the time.
+		out.seen = nil
+		if out.fate == "kept" || out.fate == "closed" {
+			out.fate = "kept or closed"
+		}
+	}
 	return out
 }
 
