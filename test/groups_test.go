@@ -64,6 +64,10 @@ var groups = map[string]group{
 		reason: "a stage has its own small Config, and is tested without documents, logins, connections and other stages",
 		apart:  true,
 	},
+	"stages/upstream": {
+		may:    []string{"httpkit", "conn/http1"},
+		reason: "the proxy to the app is the one stage with connections of its own: those of the engine's client",
+	},
 	"login": {
 		may:    []string{"audit/record", "httpkit", "keys", "lookup", "store/keyspace"},
 		reason: "login packages have their own small Configs, and are tested without documents, connections and other stages",

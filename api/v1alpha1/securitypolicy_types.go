@@ -107,8 +107,8 @@ type SecurityPolicySpec struct {
 	TLS *TLS `json:"tls,omitempty"`
 
 	// ForwardClientCert is what happens to the header X-Forwarded-Client-Cert (XFCC), in which Envoy and other proxies describe the client's
-	// certificate. If it is unset, that of a trusted proxy is passed on, and nothing reads or adds it. For example: {fromProxies: Use}
-	// behind a gateway that ends mutual TLS, or {toApp: [Hash, Subject, URI]}.
+	// certificate. If it is unset, that of a trusted proxy is passed on, and nothing reads or adds it. Behind a gateway that ends
+	// mutual TLS, fromProxies is Use. For example: {fromProxies: Remove}.
 	// +optional
 	ForwardClientCert *ForwardClientCert `json:"forwardClientCert,omitempty"`
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/posterndev/postern/api/check/fieldset"
+	"github.com/posterndev/postern/sidecar/conn/http1/wire"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
 )
 
@@ -19,7 +20,7 @@ import (
 func announced(r *http.Request) http.Header {
 	var out http.Header
 	for name := range r.Trailer {
-		if _, taken := r.Header[name]; taken || !mayTrail(name) {
+		if _, taken := r.Header[name]; taken || !wire.IsName(name) || !mayTrail(name) {
 			continue
 		}
 		if out == nil {

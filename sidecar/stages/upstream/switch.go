@@ -36,7 +36,8 @@ func (p *Proxy) switchProtocols(x *exchange, out *http1.Request, res *http1.Resp
 	info.AppFields = x.addFields(res.Fields(), 0)
 	x.final, x.status = true, res.Status()
 	h := x.ResponseWriter.Header()
-	h["Connection"], h["Upgrade"] = []string{"Upgrade"}, []string{protocol}
+	h.Set("Connection", "Upgrade")
+	h["Upgrade"] = []string{protocol}
 	app := res.Upgrade()
 	defer app.Close()
 	conn, rw, err := x.Hijack()

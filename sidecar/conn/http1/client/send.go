@@ -25,6 +25,8 @@ type sender struct {
 	// wanted is closed when the app says 100, and stopped when the response has ended or there is none.
 	wanted, stopped chan struct{}
 	asked           sync.Once
+	// ended is closed when nothing more is sent.
+	ended chan struct{}
 
 	mu sync.Mutex
 	// begun says that the body is being sent, ending that its last write has begun, and sent that all of it was written. lost says that the
@@ -40,6 +42,7 @@ var (
 
 // run sends the body. If that fails, it closes the connection, so that the wait for the response ends.
 func (s *sender) run() {
+	defer close(s.ended)
 	err := s.await()
 	if err == nil {
 		err = s.copy()
@@ -195,10 +198,23 @@ func (s *sender) end() {
 	}
 }
 
+// lastWrite bounds the wait for the end of the body's last write, whose result the response may overtake.
+const lastWrite = 50 * time.Millisecond
+
 // finish ends the call, and reports whether the whole body was sent.
 func (s *sender) finish() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.ending && !s.sent && s.err == nil {
+		s.mu.Unlock()
+		limit := time.NewTimer(lastWrite)
+		select {
+		case <-s.ended:
+		case <-limit.C:
+		}
+		limit.Stop()
+		s.mu.Lock()
+	}
 	s.over = true
 	s.end()
 	return s.sent && s.err == nil

@@ -50,6 +50,7 @@ type conn struct {
 	last     atomic.Bool
 	lingers  bool
 	unwanted bool // it is a body that nobody wants
+	resets   bool // closing the connection resets it
 	hijacked bool
 	reported atomic.Bool
 	// broken is the refusal of the current request's body.
@@ -124,6 +125,9 @@ func (c *conn) close() {
 	c.release()
 	if c.lingers {
 		c.linger()
+	}
+	if socket, ok := c.net.(interface{ SetLinger(int) error }); ok && c.resets {
+		_ = socket.SetLinger(0) // on an error the client gets a FIN
 	}
 	_ = c.net.Close()
 }
@@ -227,9 +231,7 @@ func (c *conn) exchange() bool {
 		w.refuse(c.broken.Load())
 	}
 	if !again {
-		if !c.lingers && w.begun && w.err == nil && !c.body.eof {
-			c.lingers, c.unwanted = true, true
-		}
+		c.endAfter(w, completed)
 		return false
 	}
 	c.endRequest(w)
@@ -237,6 +239,19 @@ func (c *conn) exchange() bool {
 		c.place.Unused()
 	}
 	return true
+}
+
+// endAfter decides how the connection ends after w, its last response. If the client may still send, closing the connection at once could reset
+// it, and the client would lose the response (RFC 9112 §9.6). A response that was cut short, and whose only end is that of the connection, is
+// reset, so that it does not seem complete.
+func (c *conn) endAfter(w *response, completed bool) {
+	switch {
+	case c.lingers || !w.begun || w.err != nil:
+	case !completed && w.hasBody() && w.length < 0 && !w.chunked:
+		c.resets = true
+	case completed || !c.body.eof:
+		c.lingers, c.unwanted = true, !c.body.eof
+	}
 }
 
 // ahead checks what has arrived of the body, so that no handler sees a request that is known to be malformed.

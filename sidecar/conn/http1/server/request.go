@@ -223,7 +223,7 @@ func hasToken(lines []string, token string) bool {
 	return false
 }
 
-// announced takes the names of the Trailer field out of h.
+// announced takes the names of the Trailer field out of h. What is no name is left out.
 func announced(h http.Header) http.Header {
 	lines, ok := h["Trailer"]
 	if !ok {
@@ -233,7 +233,7 @@ func announced(h http.Header) http.Header {
 	trailer := http.Header{}
 	for _, line := range lines {
 		for name := range strings.SplitSeq(line, ",") {
-			if name = strings.TrimSpace(name); name != "" {
+			if name = trim(name); wire.IsName(name) {
 				trailer[textproto.CanonicalMIMEHeaderKey(name)] = nil
 			}
 		}

@@ -162,12 +162,7 @@ func (w *response) setFields() {
 
 // addFields writes the lines of a field. Names that are no tokens are left out, as in net/http.
 func (w *response) addFields(name string, lines []string) {
-	for i := range len(name) {
-		if !wire.IsToken(name[i]) {
-			return
-		}
-	}
-	if name == "" {
+	if !wire.IsName(name) {
 		return
 	}
 	for _, value := range lines {
@@ -286,13 +281,7 @@ func (w *response) appendPrefix(to []byte, final bool) []byte {
 	if version11 {
 		to[len("HTTP/1.")] = '1'
 	}
-	to = append(strconv.AppendInt(to, int64(w.status), 10), ' ')
-	if text := http.StatusText(w.status); text != "" {
-		to = append(to, text...)
-	} else {
-		to = append(strconv.AppendInt(append(to, "status code "...), int64(w.status), 10), ""...)
-	}
-	to = append(to, "\r\n"...)
+	to = appendStatus(to, w.status)
 	if !w.hasDate {
 		to = append(append(append(to, "Date: "...), c.server.sweeper.date()...), "\r\n"...)
 	}
@@ -317,6 +306,16 @@ func (w *response) appendPrefix(to []byte, final bool) []byte {
 		to = append(to, "Connection: keep-alive\r\n"...)
 	}
 	return to
+}
+
+// appendStatus appends what follows the version in a status line.
+func appendStatus(to []byte, status int) []byte {
+	to = append(strconv.AppendInt(to, int64(status), 10), ' ')
+	text := http.StatusText(status)
+	if text == "" {
+		to, text = append(to, "status code "...), strconv.Itoa(status)
+	}
+	return append(append(to, text...), "\r\n"...)
 }
 
 // refuse sends the refusal of the request's body instead of the response.
@@ -518,7 +517,7 @@ func (w *response) inform(status int) {
 	w.interim.Lock()
 	defer w.interim.Unlock()
 	saved := w.buf
-	w.buf = fmt.Appendf(nil, "HTTP/1.1 %d %s\r\n", status, http.StatusText(status))
+	w.buf = appendStatus([]byte("HTTP/1.1 "), status)
 	for name, lines := range w.header {
 		if name != "Content-Length" && name != "Transfer-Encoding" && !strings.HasPrefix(name, http.TrailerPrefix) {
 			w.addFields(name, lines)

@@ -84,7 +84,7 @@ func (c *Chunks) step(b byte) bool {
 			c.left, c.digits = c.left<<4|digit, c.digits+1
 			return c.digits < 16
 		}
-		c.state, c.ext = chunkExt, false
+		c.state, c.ext, c.spaced = chunkExt, false, false
 		return c.digits > 0 && c.inExtension(b)
 	case chunkExt:
 		return c.inExtension(b)
@@ -100,15 +100,24 @@ func (c *Chunks) step(b byte) bool {
 	return false
 }
 
-// inExtension reads one byte after the digits: spaces, an extension, or the CR.
+// inExtension reads one byte after the digits: spaces at the end of the line, an extension, or the CR.
 func (c *Chunks) inExtension(b byte) bool {
 	if b == '\r' {
 		c.state = chunkSizeLF
 		return true
 	}
 	c.line++
-	c.ext = c.ext || b == ';'
-	return c.line <= maxSizeLine && (c.ext && IsValue(b) || IsSpace(b))
+	switch {
+	case c.line > maxSizeLine:
+		return false
+	case c.ext:
+		return IsValue(b)
+	case b == ';':
+		c.ext = true
+		return !c.spaced // as in net/http
+	}
+	c.spaced = IsSpace(b)
+	return c.spaced
 }
 
 // begin begins the data of a chunk, or the trailer section.

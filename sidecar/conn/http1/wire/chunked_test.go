@@ -34,7 +34,9 @@ func TestChunks(t *testing.T) {
 	}{
 		"two chunks":             {input: "4\r\nbody\r\n0A\r\n0123456789\r\n0\r\n\r\nnext", want: "body0123456789", wantRest: "next"},
 		"trailer":                {input: "1\r\na\r\n0\r\nX-Sum: 42\r\n\r\n", want: "a"},
-		"extension":              {input: "1 ;a=\"b\"\r\na\r\n0;x\r\n\r\n", want: "a"},
+		"extension":              {input: "1;a=\"b\"\r\na\r\n0;x\r\n\r\n", want: "a"},
+		"space after the size":   {input: "1 \r\na\r\n0\r\n\r\n", want: "a"},
+		"space before extension": {input: "1 ;a\r\na\r\n0\r\n\r\n", wantErr: true},
 		"empty":                  {input: "0\r\n\r\nrest", wantRest: "rest"},
 		"incomplete":             {input: "4\r\nbody\r\n", want: "body", wantOpen: true},
 		"no size":                {input: "\r\n\r\n", wantErr: true},

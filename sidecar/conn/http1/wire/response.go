@@ -94,7 +94,7 @@ func ParseFields(text string, fields []Field) ([]Field, error) {
 			continue
 		}
 		name, value, ok := strings.Cut(line, ":")
-		if !ok || !isToken(name) || !isValue(value) {
+		if !ok || !IsName(name) || !isValue(value) {
 			return fields, errField
 		}
 		if len(fields)-start >= maxFields {
@@ -105,7 +105,8 @@ func ParseFields(text string, fields []Field) ([]Field, error) {
 	return fields, nil
 }
 
-func isToken(s string) bool {
+// IsName reports whether s can be the name of a field: a token, RFC 9110 §5.6.2.
+func IsName(s string) bool {
 	for i := range len(s) {
 		if !IsToken(s[i]) {
 			return false
