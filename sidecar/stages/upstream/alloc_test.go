@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"bufio"
+	"context"
 	"io"
 	"log/slog"
 	"net"
@@ -9,6 +10,7 @@ import (
 	"net/netip"
 	"testing"
 
+	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
 )
 
@@ -63,7 +65,9 @@ func TestAllocations(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.Header.Set("Accept", "*/*")
-	r = request.With(r, &request.Info{}) // as the server does
+	info := &request.Info{} // as the server does
+	info.Watch(request.Watch{Judge: func(context.Context, request.Watched) *httperr.Error { return nil }})
+	r = request.With(r, info)
 	w := &nothing{header: http.Header{}}
 	got := testing.AllocsPerRun(200, func() {
 		clear(w.header)

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -46,10 +47,11 @@ func (p *Proxy) relay(x *exchange, r *http.Request, target string) {
 		return
 	}
 	defer res.Close()
+	defer x.watch.disarm()
 	info.AppFields = x.addFields(res.Fields(), res.Length())
 	x.final, x.status = true, res.Status()
 	x.WriteHeader(res.Status())
-	if x.copyBody(res, info.Timing) {
+	if x.copyBody(r.Context(), res, info.Timing) {
 		x.addTrailer(res)
 	}
 }
@@ -137,12 +139,13 @@ func (x *exchange) addTrailer(res *http1.Response) {
 
 // copyBody sends the body to the client, and reports whether all of it was sent. What is written is flushed when the body's length is not
 // known, and when the next part has yet to arrive.
-func (x *exchange) copyBody(res *http1.Response, timing *request.Timing) bool {
+func (x *exchange) copyBody(ctx context.Context, res *http1.Response, timing *request.Timing) bool {
 	unknown := res.Length() < 0
 	if unknown {
 		defer func() { _ = x.FlushError() }() // so that an empty body gets no length; on an error the client has disconnected
 	}
 	if unknown && !res.Buffered() {
+		x.watch.arm(ctx, res.Abort)
 		if x.flush() != nil {
 			return false
 		}
@@ -161,6 +164,9 @@ func (x *exchange) copyBody(res *http1.Response, timing *request.Timing) bool {
 		if _, err := x.Write(part); err != nil {
 			x.broken = true
 			return false
+		}
+		if !res.Done() {
+			x.watch.arm(ctx, res.Abort)
 		}
 		if more && x.flush() != nil {
 			return false

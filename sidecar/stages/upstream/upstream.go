@@ -147,18 +147,17 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
 		x.reading = make(chan struct{}, 1)
 	}
 	ctx, info := client, request.From(r)
-	watches, upgrade := info.Watches, len(r.Header["Upgrade"]) > 0
-	if len(watches) > 0 || upgrade {
+	target, upgrade := p.cfg.Target(info.Local), len(r.Header["Upgrade"]) > 0
+	http2 := p.transports.protocols.useHTTP2(r, target)
+	if x.watch.watches = info.Watches; upgrade || http2 && len(info.Watches) > 0 {
 		var end context.CancelCauseFunc
 		ctx, end = context.WithCancelCause(ctx)
 		defer end(nil)
-		x.watch = watch{watches: watches, ctx: ctx, end: end}
+		x.watch.ctx, x.watch.end = ctx, end
 		if upgrade {
 			defer context.AfterFunc(p.closed, func() { end(nil) })()
 		}
 	}
-	target := p.cfg.Target(info.Local)
-	http2 := p.transports.protocols.useHTTP2(r, target)
 	if http2 {
 		ctx = context.WithValue(ctx, exchangeKey{}, x)
 	}

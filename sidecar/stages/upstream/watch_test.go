@@ -3,8 +3,11 @@ package upstream
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -93,6 +96,41 @@ func TestWatchEndsStreams(t *testing.T) {
 			w.wantRefusal(t)
 		})
 	}
+}
+
+// TestWatchEndsDownloads: a download that never waits for the app, because its client is slow, is ended too.
+func TestWatchEndsDownloads(t *testing.T) {
+	const size = 256 << 20
+	w := &watched{infos: make(chan *request.Info, 1)}
+	d := doorTo(t, func(rw http.ResponseWriter, _ *http.Request) {
+		rw.Header().Set("Content-Length", strconv.Itoa(size))
+		piece := make([]byte, 1<<20)
+		for range size / len(piece) {
+			if _, err := rw.Write(piece); err != nil {
+				return
+			}
+		}
+	}, w.stage)
+	res, err := client(t, 1).Do(request1(t, "GET", "http://"+d.addr+"/", nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if _, err := io.CopyN(io.Discard, res.Body, 1<<20); err != nil {
+		t.Fatal(err)
+	}
+	w.end(t)
+	piece := make([]byte, 64<<10)
+	for read := 1 << 20; err == nil && read < size; time.Sleep(20 * time.Millisecond) { // a slow client
+		var n int
+		n, err = res.Body.Read(piece)
+		read += n
+	}
+	if err == nil || errors.Is(err, io.EOF) {
+		t.Errorf("the download went on: %v", err)
+	}
+	wait(t, d.aborts, "the response to be aborted: it must not look complete")
+	w.wantRefusal(t)
 }
 
 func TestWatchEndsWebSockets(t *testing.T) {

@@ -92,6 +92,12 @@ func (r *Response) Trailer() ([]wire.Field, error) {
 	return r.chunks.Trailer(nil)
 }
 
+// Done reports whether the body was read to its end.
+func (r *Response) Done() bool { return r.done }
+
+// Abort makes reads of the body fail. Another goroutine may call it until Close.
+func (r *Response) Abort() { r.conn.abort() }
+
 // Close ends the call. The connection is used again if the body was read to its end.
 func (r *Response) Close() {
 	(*call)(r).finish(r.done && r.length != wire.UntilClose && r.status >= 200)
