@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/sidecar/conn/budget"
@@ -37,6 +38,8 @@ type budgets struct {
 	client func(*http.Request) (addr netip.Addr, proxied bool)
 	// respond writes a refusal.
 	respond refuser
+	// unused has *places of requests that have ended.
+	unused sync.Pool
 }
 
 // refuser writes the response to a refused request.
@@ -72,18 +75,49 @@ func (b *budgets) apply(memory limits, o *compiled.SidecarOptions) {
 // bounded refuses the requests for which there is no place. They do not reach next, and no body is read.
 func (b *budgets) bounded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		p := &places{claim: b.claim(r)}
-		defer atEnd(r, func() { p.release(nil) })()
+		if r.ProtoMajor != 1 || isUpgrade(r) {
+			b.boundLonger(w, r, next)
+			return
+		}
+		p := b.reused()
+		p.claim = b.claim(r)
+		defer b.reuse(p)
 		if why := b.admit(p, r); why != "" {
 			p.release(nil)
 			b.refuse(w, r, why)
 			return
 		}
-		if isUpgrade(r) {
-			w = &acceptedWriter{Writer: response.Writer{ResponseWriter: w}, accepted: func() { p.release(b.upgrades) }}
-		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// boundLonger is bounded for what may hold places after the handler has returned, or until the app accepts an upgrade.
+func (b *budgets) boundLonger(w http.ResponseWriter, r *http.Request, next http.Handler) {
+	p := &places{claim: b.claim(r)}
+	defer atEnd(r, func() { p.release(nil) })()
+	if why := b.admit(p, r); why != "" {
+		p.release(nil)
+		b.refuse(w, r, why)
+		return
+	}
+	if isUpgrade(r) {
+		w = &acceptedWriter{Writer: response.Writer{ResponseWriter: w}, accepted: func() { p.release(b.upgrades) }}
+	}
+	next.ServeHTTP(w, r)
+}
+
+// reused returns places without any, and reuse gives them back.
+func (b *budgets) reused() *places {
+	if p, ok := b.unused.Get().(*places); ok {
+		return p
+	}
+	return &places{}
+}
+
+func (b *budgets) reuse(p *places) {
+	p.release(nil)
+	p.claim, p.held = budget.Claim{}, [len(p.held)]*budget.Budget{}
+	b.unused.Put(p)
 }
 
 // admit takes the places that r needs.

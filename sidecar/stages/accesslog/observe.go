@@ -155,10 +155,10 @@ func (h *handler) record(w http.ResponseWriter, r *http.Request) *record {
 
 // release keeps the record of a request that has ended for another one. Nothing uses it any more: stages use a request, its Info and its
 // ResponseWriter only until they return (package stage). Records of requests to which that may not apply are left to the garbage collector: those with a
-// body, which a transport may read until it notices the end, those whose connection was taken over, and those that are traced. So are records that
+// body, which a transport may read until it notices the end, those whose connection was taken over, those that net/http's transport has sent by HTTP/2, and those that are traced. So are records that
 // are not in the context of a request whose server reuses its parts in the same way.
 func (h *handler) release(rec *record, r *http.Request) {
-	if rec.w.status == http.StatusSwitchingProtocols || rec.info.Trace != nil {
+	if rec.w.status == http.StatusSwitchingProtocols || rec.info.Trace != nil || rec.info.UpstreamProtocol == request.H2C {
 		return
 	}
 	request.End(r)

@@ -62,31 +62,39 @@ func mayIgnoreBody(r *http.Request) bool {
 	return r.Method != http.MethodPost && r.Method != http.MethodPut && r.Method != http.MethodPatch
 }
 
-// requestBody is the client's body while it is sent to the app.
+// requestBody is the client's body while it is sent to the app. A transport may use it after the handler has returned.
 type requestBody struct {
 	io.ReadCloser
+	// in is the client's request. Only Read uses it, until exchange.over.
 	in       *http.Request
 	trailer  http.Header
 	exchange *exchange
+	// http2 is the body of an HTTP/2 client, whose Close ends a Read in progress; otherwise nil.
+	http2 io.Closer
 	// closed says that the transport has closed the body. What fails after that is not the client's fault, unless its context had ended.
 	closed atomic.Bool
+}
+
+func newRequestBody(in *http.Request, body io.ReadCloser, trailer http.Header, x *exchange) *requestBody {
+	b := &requestBody{ReadCloser: body, in: in, trailer: trailer, exchange: x}
+	if in.ProtoMajor == 2 {
+		b.http2 = in.Body
+	}
+	return b
 }
 
 // Close ends a Read in progress, for which the transport waits after the app has failed. In HTTP/1.1 it does not: closing the
 // client's body would read it to its end.
 func (b *requestBody) Close() error {
-	b.closed.Store(true)
-	if b.in.ProtoMajor == 2 {
-		_ = b.in.Body.Close()
-	}
+	b.end()
 	return b.ReadCloser.Close()
 }
 
 // end is Close for relay: it does not close the body of an HTTP/1.1 client.
 func (b *requestBody) end() {
 	b.closed.Store(true)
-	if b.in.ProtoMajor == 2 {
-		_ = b.in.Body.Close()
+	if b.http2 != nil {
+		_ = b.http2.Close()
 	}
 }
 
@@ -95,6 +103,9 @@ func (b *requestBody) end() {
 func (b *requestBody) Read(p []byte) (int, error) {
 	b.exchange.reading <- struct{}{}
 	defer func() { <-b.exchange.reading }()
+	if b.exchange.over {
+		return 0, http.ErrBodyReadAfterClose
+	}
 	n, err := b.ReadCloser.Read(p)
 	switch err {
 	case nil:

@@ -58,6 +58,8 @@ type exchange struct {
 	// Without a body reading is nil.
 	bodyErr atomic.Pointer[error]
 	reading chan struct{}
+	// over says that the handler returns, so that the client's body is not read any more. It is set while reading is held.
+	over bool
 	// flushing is held while the response is flushed: ReverseProxy also does it in a goroutine of its own.
 	flushing sync.Mutex
 }
@@ -78,6 +80,25 @@ func (x *exchange) awaitBody() *error {
 	case <-ended.C:
 	}
 	return x.bodyErr.Load()
+}
+
+// endBody ends the reading of the client's body before the handler returns, because the engine reuses the request then. Other servers reuse
+// nothing, and cannot end a read.
+func (x *exchange) endBody() {
+	for w := x.ResponseWriter; ; {
+		switch t := w.(type) {
+		case interface{ EndBody() }:
+			t.EndBody()
+			x.reading <- struct{}{}
+			x.over = true
+			<-x.reading
+			return
+		case interface{ Unwrap() http.ResponseWriter }:
+			w = t.Unwrap()
+		default:
+			return
+		}
+	}
 }
 
 // failure returns the first known reason, or nil.

@@ -30,7 +30,7 @@ func (p *Proxy) relay(x *exchange, r *http.Request, target string) {
 		if r.ContentLength < 0 {
 			out.Trailer = announced(r)
 		}
-		body := &requestBody{ReadCloser: r.Body, in: r, trailer: out.Trailer, exchange: x}
+		body := newRequestBody(r, r.Body, out.Trailer, x)
 		out.Body = body
 		defer body.end()
 	}

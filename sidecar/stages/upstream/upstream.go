@@ -145,6 +145,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
 	x := &exchange{Writer: response.Writer{ResponseWriter: w}, http10: !r.ProtoAtLeast(1, 1)}
 	if r.ContentLength != 0 {
 		x.reading = make(chan struct{}, 1)
+		defer x.endBody()
 	}
 	ctx, info := client, request.From(r)
 	target, upgrade := p.cfg.Target(info.Local), len(r.Header["Upgrade"]) > 0
@@ -228,6 +229,6 @@ func (p *Proxy) rewrite(pr *httputil.ProxyRequest) {
 	pr.Out.URL.Fragment, pr.Out.URL.User = "", nil
 	pr.Out.Trailer = announced(pr.In)
 	if pr.Out.Body != nil {
-		pr.Out.Body = &requestBody{ReadCloser: pr.Out.Body, in: pr.In, trailer: pr.Out.Trailer, exchange: exchangeOf(pr.In)}
+		pr.Out.Body = newRequestBody(pr.In, pr.Out.Body, pr.Out.Trailer, exchangeOf(pr.In))
 	}
 }

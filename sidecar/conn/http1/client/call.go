@@ -127,7 +127,7 @@ func (x *call) send() error {
 		x.requestSent()
 		return nil
 	}
-	x.sender = &sender{conn: x.conn, request: x.in, wanted: make(chan struct{}), stopped: make(chan struct{}), ended: make(chan struct{})}
+	x.sender = &sender{conn: x.conn, request: x.in, expects: x.in.expects(), wanted: make(chan struct{}), stopped: make(chan struct{}), ended: make(chan struct{})}
 	go x.sender.run()
 	return nil
 }

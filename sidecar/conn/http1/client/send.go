@@ -20,8 +20,11 @@ var bodyBuffers = sync.Pool{New: func() any { return new([chunkRoom + bodyBuffer
 
 // sender sends the body of a request while the response is awaited.
 type sender struct {
-	conn    *conn
+	conn *conn
+	// request has the body. Its In must not be used here: it may belong to another request already.
 	request *Request
+	// expects says that the app is asked before the body is sent.
+	expects bool
 	// wanted is closed when the app says 100, and stopped when the response has ended or there is none.
 	wanted, stopped chan struct{}
 	asked           sync.Once
@@ -56,7 +59,7 @@ func (s *sender) run() {
 
 // await waits until the app wants the body, if the client asked whether it does (RFC 9110 §10.1.1).
 func (s *sender) await() error {
-	if s.request.expects() {
+	if s.expects {
 		limit := time.NewTimer(s.conn.call.client.cfg.ExpectContinue)
 		defer limit.Stop()
 		select {

@@ -56,8 +56,11 @@ func (b *body) Read(p []byte) (int, error) {
 		}
 	}
 	n, err := b.read(p, b.receive)
-	if err == io.EOF {
+	switch {
+	case err == io.EOF:
 		b.conn.wait()
+	case n == 0 && b.interrupted.Load():
+		err = http.ErrBodyReadAfterClose
 	}
 	return n, err
 }

@@ -603,6 +603,10 @@ func (w *response) EnableFullDuplex() error {
 	return nil
 }
 
+// EndBody ends all reading of the request's body, also that of another goroutine. The handler of a proxy calls it before it returns: such a
+// goroutine must not use the request after that.
+func (w *response) EndBody() { w.conn.body.finish() }
+
 // SetReadDeadline sets the deadline of reads of the body, until the end of the request.
 func (w *response) SetReadDeadline(t time.Time) error {
 	w.readDeadline = true
