@@ -1,9 +1,7 @@
 package server
 
 import (
-	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"strconv"
@@ -12,7 +10,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/posterndev/postern/sidecar/conn/http1/wire"
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 )
 
@@ -119,116 +116,6 @@ func (w *response) WriteHeader(status int) {
 	w.setFields()
 }
 
-// setFields writes the fields into the buffer. Later changes of the header have no effect, except for trailers.
-func (w *response) setFields() {
-	if w.buf == nil {
-		w.buf = buffers.Get().(*[bufferSize]byte)[:0]
-	}
-	w.buf = w.buf[:prefixRoom]
-	for name, lines := range w.header {
-		if len(lines) == 0 {
-			w.hasDate = w.hasDate || name == "Date" // the handler wants none
-			continue
-		}
-		switch name {
-		case "Content-Length":
-			w.setLength(lines[0])
-		case "Transfer-Encoding":
-			w.coding = lines[0]
-		case fieldConnection:
-			w.setConnection(lines)
-		case "Content-Type":
-			if w.status != http.StatusNotModified {
-				w.addFields(name, lines)
-			}
-		case "Date":
-			w.hasDate = true
-			w.addFields(name, lines)
-		case "Trailer":
-			w.hasTrailers = true
-			w.announce(lines)
-			w.addFields(name, lines)
-		default:
-			if strings.HasPrefix(name, http.TrailerPrefix) {
-				w.hasTrailers = true
-				continue
-			}
-			w.addFields(name, lines)
-		}
-	}
-	w.buf = append(w.buf, "\r\n"...)
-	w.body = len(w.buf)
-}
-
-// addFields writes the lines of a field. Names that are no tokens are left out, as in net/http.
-func (w *response) addFields(name string, lines []string) {
-	if !wire.IsName(name) {
-		return
-	}
-	for _, value := range lines {
-		w.buf = append(append(w.buf, name...), ": "...)
-		w.buf = append(appendValue(w.buf, trim(value)), "\r\n"...)
-	}
-}
-
-// appendValue writes a value in which control characters, line ends above all, are spaces: no value can split a response (RFC 9110 §5.5).
-func appendValue(to []byte, value string) []byte {
-	at := len(to)
-	to = append(to, value...)
-	for i := at; i < len(to); i++ {
-		if c := to[i]; c < ' ' && c != '\t' || c == 0x7f {
-			to[i] = ' '
-		}
-	}
-	return to
-}
-
-func (w *response) setLength(value string) {
-	if n, err := strconv.ParseInt(value, 10, 64); err == nil && n >= 0 && value[0] != '+' {
-		w.length = n
-	}
-}
-
-// setConnection looks for what the handler decides about the connection. What it says about other fields is written as it is.
-func (w *response) setConnection(lines []string) {
-	w.closeAsked = hasToken(lines, "close")
-	if len(lines) == 1 && strings.EqualFold(lines[0], "close") {
-		return
-	}
-	if len(lines) == 1 && strings.EqualFold(lines[0], "keep-alive") {
-		w.keepAsked = true
-		return
-	}
-	for _, line := range lines {
-		for element := range strings.SplitSeq(line, ",") {
-			if element = trim(element); element != "" && !strings.EqualFold(element, "close") {
-				w.addFields(fieldConnection, []string{element})
-			}
-		}
-	}
-}
-
-// announce stores the names of trailers.
-func (w *response) announce(lines []string) {
-	for _, line := range lines {
-		for name := range strings.SplitSeq(line, ",") {
-			if name = http.CanonicalHeaderKey(trim(name)); isTrailer(name) {
-				w.trailers = append(w.trailers, name)
-			}
-		}
-	}
-}
-
-// isTrailer reports whether a field may be in a trailer, RFC 9110 §6.5.1.
-func isTrailer(name string) bool {
-	switch name {
-	case "", "Transfer-Encoding", "Content-Length", "Trailer", "Host", fieldConnection, "Te", "Upgrade", "Authorization", "Set-Cookie",
-		"Content-Encoding", "Content-Range", "Content-Type", "Cache-Control", "Expect", "Max-Forwards", "Pragma", "Range", "Www-Authenticate":
-		return false
-	}
-	return !strings.HasPrefix(name, "If-")
-}
-
 // hasBody reports whether the response has a body.
 func (w *response) hasBody() bool { return w.method != http.MethodHead && allowsBody(w.status) }
 
@@ -267,55 +154,6 @@ func (w *response) begin(final bool) bool {
 	}
 	w.body = start // where unsent bytes begin
 	return true
-}
-
-// appendPrefix decides how the body is framed and whether the connection is kept, as net/http does, and writes the status line and the
-// fields that say so.
-func (w *response) appendPrefix(to []byte, final bool) []byte {
-	r, c := w.request, w.conn
-	body, version11 := w.hasBody(), r.ProtoMinor == 1
-	if final && w.length < 0 && !w.hasTrailers && w.coding == "" && allowsBody(w.status) && (body || 0 < w.written && w.written <= bufferSize/2) {
-		w.length = w.written
-	}
-	to = append(to, "HTTP/1.0 "...)
-	if version11 {
-		to[len("HTTP/1.")] = '1'
-	}
-	to = appendStatus(to, w.status)
-	if !w.hasDate {
-		to = append(append(append(to, "Date: "...), c.server.sweeper.date()...), "\r\n"...)
-	}
-	switch {
-	case w.length >= 0 && allowsBody(w.status):
-		to = append(strconv.AppendInt(append(to, "Content-Length: "...), w.length, 10), "\r\n"...)
-	case !body:
-	case version11 && w.coding != "identity":
-		w.chunked = true
-		to = append(to, "Transfer-Encoding: chunked\r\n"...)
-	default:
-		c.last.Store(true) // the end of the connection is the end of the body
-	}
-	if w.closeAsked || c.server.closing.Load() || w.status == http.StatusSwitchingProtocols {
-		c.last.Store(true)
-	}
-	switch {
-	case w.status == http.StatusSwitchingProtocols:
-	case c.last.Load() && (version11 || w.closeAsked):
-		to = append(to, "Connection: close\r\n"...)
-	case !c.last.Load() && (!version11 || w.keepAsked):
-		to = append(to, "Connection: keep-alive\r\n"...)
-	}
-	return to
-}
-
-// appendStatus appends what follows the version in a status line.
-func appendStatus(to []byte, status int) []byte {
-	to = append(strconv.AppendInt(to, int64(status), 10), ' ')
-	text := http.StatusText(status)
-	if text == "" {
-		to, text = append(to, "status code "...), strconv.Itoa(status)
-	}
-	return append(append(to, text...), "\r\n"...)
 }
 
 // refuse sends the refusal of the request's body instead of the response.
@@ -376,77 +214,6 @@ func (w *response) prepare(n int64) error {
 	return nil
 }
 
-// maxChunkLine is the most that a chunk has besides its data, in bytes.
-const maxChunkLine = 20
-
-// send sends or collects p, which is a part of the body of a response that has begun.
-func (w *response) send(p []byte) error {
-	extra := 0
-	if w.chunked {
-		extra = maxChunkLine
-	}
-	if len(w.buf)+len(p)+extra > cap(w.buf) && len(p) < bufferSize/2 {
-		if err := w.flush(); err != nil {
-			return err
-		}
-	}
-	if w.chunked {
-		w.buf = append(strconv.AppendInt(w.buf, int64(len(p)), 16), "\r\n"...)
-	}
-	if len(w.buf)+len(p)+2 <= cap(w.buf) {
-		if w.buf = append(w.buf, p...); w.chunked {
-			w.buf = append(w.buf, "\r\n"...)
-		}
-		return nil
-	}
-	w.vectors = [3][]byte{w.buf[w.body:], p, nil}
-	if w.chunked {
-		w.vectors[2] = lineEnd
-	}
-	return w.flushVectors()
-}
-
-var lineEnd = []byte("\r\n")
-
-// flush sends what is in the buffer.
-func (w *response) flush() error {
-	if w.err != nil || len(w.buf) == w.body {
-		return w.err
-	}
-	c := w.conn
-	c.writeAlarm.set(&c.server.sweeper, c.server.config.Times.Stall)
-	_, err := c.net.Write(w.buf[w.body:])
-	c.writeAlarm.clear(c, c.net.SetWriteDeadline)
-	return w.sent(err)
-}
-
-// flushVectors sends the vectors: in one system call, if the bytes are those of the socket.
-func (w *response) flushVectors() error {
-	if w.err != nil {
-		return w.err
-	}
-	c := w.conn
-	var to io.Writer = c.net
-	if c.tcp != nil {
-		to = c.tcp
-	}
-	w.pieces = w.vectors[:]
-	c.writeAlarm.set(&c.server.sweeper, c.server.config.Times.Stall)
-	_, err := w.pieces.WriteTo(to)
-	c.writeAlarm.clear(c, c.net.SetWriteDeadline)
-	w.vectors = [3][]byte{}
-	return w.sent(err)
-}
-
-func (w *response) sent(err error) error {
-	w.buf, w.body, w.err = w.buf[:0], 0, err
-	if err != nil {
-		w.conn.last.Store(true)
-		w.conn.current.Load().end() // the client is gone, or has read nothing for too long
-	}
-	return err
-}
-
 // FlushError sends what was written.
 func (w *response) FlushError() error {
 	if err := w.prepare(0); err != nil {
@@ -501,100 +268,6 @@ func (w *response) addTrailers() {
 			w.addFields(bare, lines)
 		}
 	}
-}
-
-// inform sends an interim response, RFC 9110 §15.2.
-func (w *response) inform(status int) {
-	if w.request.ProtoMinor == 0 {
-		return // RFC 9110 §15.2: HTTP/1.0 has none
-	}
-	if status == http.StatusContinue {
-		if w.conn.body.expect.Swap(false) {
-			_ = w.writeContinue()
-		}
-		return
-	}
-	w.interim.Lock()
-	defer w.interim.Unlock()
-	saved := w.buf
-	w.buf = appendStatus([]byte("HTTP/1.1 "), status)
-	for name, lines := range w.header {
-		if name != "Content-Length" && name != "Transfer-Encoding" && !strings.HasPrefix(name, http.TrailerPrefix) {
-			w.addFields(name, lines)
-		}
-	}
-	w.buf = append(w.buf, "\r\n"...)
-	text := w.buf
-	w.buf = saved
-	_ = w.writeInterim(text) // on an error the client is gone, which the final response notices
-}
-
-// writeContinue asks the client for its body, unless it has its response already.
-func (w *response) writeContinue() error {
-	w.interim.Lock()
-	defer w.interim.Unlock()
-	if w.status != 0 {
-		w.conn.last.Store(true)
-		return nil
-	}
-	return w.writeInterim([]byte("HTTP/1.1 100 Continue\r\n\r\n"))
-}
-
-func (w *response) writeInterim(text []byte) error {
-	c := w.conn
-	c.writeAlarm.set(&c.server.sweeper, c.server.config.Times.Stall)
-	defer c.writeAlarm.clear(c, c.net.SetWriteDeadline)
-	_, err := c.net.Write(text)
-	return err
-}
-
-// spliceSize is how much of a body is copied before the client's time to read begins again, in bytes.
-const spliceSize = 256 << 10
-
-// ReadFrom copies src to the client. The kernel copies a body of a known length from one socket to another.
-func (w *response) ReadFrom(src io.Reader) (n int64, err error) {
-	limited, ok := src.(*io.LimitedReader)
-	if !ok || w.conn.tcp == nil || w.method == http.MethodHead {
-		return io.Copy(writerOnly{w}, src)
-	}
-	if _, ok := limited.R.(*net.TCPConn); !ok {
-		return io.Copy(writerOnly{w}, src)
-	}
-	if err := w.prepare(0); err != nil {
-		return 0, err
-	}
-	if w.length < 0 || w.length-w.written < limited.N || !allowsBody(w.status) {
-		return io.Copy(writerOnly{w}, src)
-	}
-	if !w.begin(false) {
-		return io.Copy(io.Discard, src)
-	}
-	if err := w.flush(); err != nil {
-		return 0, err
-	}
-	return w.splice(limited)
-}
-
-type writerOnly struct{ io.Writer }
-
-func (w *response) splice(src *io.LimitedReader) (n int64, err error) {
-	c := w.conn
-	for src.N > 0 && err == nil {
-		part := io.LimitedReader{R: src.R, N: min(src.N, spliceSize)}
-		var copied int64
-		c.writeAlarm.set(&c.server.sweeper, c.server.config.Times.Stall)
-		copied, err = c.tcp.ReadFrom(&part)
-		c.writeAlarm.clear(c, c.net.SetWriteDeadline)
-		n, w.written, src.N = n+copied, w.written+copied, src.N-copied
-		if copied == 0 {
-			break
-		}
-	}
-	var network *net.OpError
-	if errors.As(err, &network) && network.Op != "read" {
-		_ = w.sent(err)
-	}
-	return n, err
 }
 
 // EnableFullDuplex lets the handler read the body after it has begun to write.
