@@ -52,7 +52,6 @@ type call struct {
 	length, left  int64
 	chunks        wire.Chunks
 	early, done   bool
-	err           error
 }
 
 // Do sends r and returns the response as soon as its head was read. It sends r a second time, on a new connection, only if the first

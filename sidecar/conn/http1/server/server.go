@@ -116,13 +116,13 @@ func New(config Config) (*Server, error) {
 	return s, nil
 }
 
-// Serve serves the connections of l until Shutdown or Close, and returns http.ErrServerClosed then.
+// Serve serves the connections of l until Shutdown or Close, and returns http.ErrServerClosed then. It ends with any other error of l: package
+// listen waits while there are no file descriptors.
 func (s *Server) Serve(l net.Listener) error {
 	if !s.follow(l) {
 		return http.ErrServerClosed
 	}
 	defer s.unfollow(l)
-	var pause time.Duration
 	for {
 		inner, err := l.Accept()
 		if s.closing.Load() {
@@ -131,16 +131,9 @@ func (s *Server) Serve(l net.Listener) error {
 			}
 			return http.ErrServerClosed
 		}
-		var temporary net.Error
-		if errors.As(err, &temporary) && temporary.Temporary() { //nolint:staticcheck // there is no other sign that an error of accept(2) passes
-			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-			time.Sleep(pause)
-			continue
-		}
 		if err != nil {
 			return err
 		}
-		pause = 0
 		c := newConn(s, inner)
 		if !s.add(c) {
 			_ = inner.Close()
