@@ -56,6 +56,9 @@ func (b *bench) writeDocs(dir string) error {
 		return fmt.Errorf("reading the page of the bench: %w", err)
 	}
 	for place, text := range b.report.tables {
+		if _, drawn := b.report.plots[place+".svg"]; drawn {
+			text += fmt.Sprintf("\n![CPU time by %s](benchmarks/%s.svg)\n", place, place)
+		}
 		if content, err = replace(content, place, text); err != nil {
 			return err
 		}
