@@ -85,6 +85,21 @@ func (w *Writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return conn, rw, err
 }
 
+// EndBody ends all reading of the request's body, if the server below w can. It reports whether it can.
+func EndBody(w http.ResponseWriter) bool {
+	for {
+		switch t := w.(type) {
+		case interface{ EndBody() }:
+			t.EndBody()
+			return true
+		case interface{ Unwrap() http.ResponseWriter }:
+			w = t.Unwrap()
+		default:
+			return false
+		}
+	}
+}
+
 // Unwrap lets http.ResponseController set deadlines and full duplex.
 func (w *Writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 

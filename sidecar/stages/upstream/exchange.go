@@ -85,19 +85,10 @@ func (x *exchange) awaitBody() *error {
 // endBody ends the reading of the client's body before the handler returns, because the engine reuses the request then. Other servers reuse
 // nothing, and cannot end a read.
 func (x *exchange) endBody() {
-	for w := x.ResponseWriter; ; {
-		switch t := w.(type) {
-		case interface{ EndBody() }:
-			t.EndBody()
-			x.reading <- struct{}{}
-			x.over = true
-			<-x.reading
-			return
-		case interface{ Unwrap() http.ResponseWriter }:
-			w = t.Unwrap()
-		default:
-			return
-		}
+	if response.EndBody(x.ResponseWriter) {
+		x.reading <- struct{}{}
+		x.over = true
+		<-x.reading
 	}
 }
 
