@@ -81,6 +81,10 @@ bench: ## Measure the cost of a request beside nginx, HAProxy and others, revoca
 attack: ## Flood a sidecar on this machine for ATTACK_TIME (default 10m) beside honest clients, and print how they fare
 	@go test -tags attack -count 1 -timeout 1h -v -run 'Long|Costs' ./test/attack
 
+.PHONY: differential
+differential: ## Compare the request path with the previous one, on the standard library, with several thousand requests
+	@go test -count 1 ./test/differential
+
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZTIME each (default 30s)
 	@hack/fuzz.sh

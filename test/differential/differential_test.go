@@ -16,6 +16,9 @@ const workers = 4
 
 // TestDifferential runs every case through both proxies.
 func TestDifferential(t *testing.T) {
+	if raced {
+		t.Skip("run it without the race detector: make differential")
+	}
 	cases := allCases(t)
 	used := newUse()
 	t.Run("cases", func(t *testing.T) {

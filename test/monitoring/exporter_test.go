@@ -62,6 +62,8 @@ func (e *exporter) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	gauge(of("postern_vault_state", `,state="sealed"`), 0, 1)
 	gauge(of("postern_vault_secret_ready", `,path="kv/a",version="0"`), 1, 0)
 	gauge(of("postern_vault_secret_age_seconds", `,path="kv/a",version="0"`), 1, 900)
+	gauge(of("postern_tls_certificate_not_before_seconds", `,certificate="secret/tls"`), 0, 0)
+	gauge(of("postern_tls_certificate_not_after_seconds", `,certificate="secret/tls"`), 1e11, 1)
 	count(of("postern_connections_closed_total", `,reason="max",state="idle"`))
 	count(of("postern_http_panics_total", ""))
 }
