@@ -28,13 +28,13 @@ const (
 
 // entry describes a row. start returns its proxy.
 type entry struct {
-	group, name string
-	start       func(context.Context) (*proxy, error)
-	listener    string
-	requests    load.Requests
-	fresh       *signer
-	http2, tls  bool
-	anew        bool
+	group, name   string
+	start         func(context.Context) (*proxy, error)
+	listener      string
+	requests      load.Requests
+	fresh         *signer
+	http2, tls    bool
+	newConnection bool
 }
 
 // entries are all rows. Those of the group reference are always measured.
@@ -79,7 +79,7 @@ func (s *suite) entries() ([]entry, error) {
 			continue
 		}
 		list = append(list, entry{group: "tls", name: t.name + ", TLS 1.3", start: t.start, listener: t.listener, requests: plain, tls: true},
-			entry{group: "tls", name: t.name + ", TLS 1.3, a handshake each", start: t.start, listener: t.listener, requests: plain, tls: true, anew: true})
+			entry{group: "tls", name: t.name + ", TLS 1.3, a handshake each", start: t.start, listener: t.listener, requests: plain, tls: true, newConnection: true})
 	}
 	return list, nil
 }
@@ -93,7 +93,7 @@ func (s *suite) row(ctx context.Context, e entry) (*row, error) {
 	if e.listener == "" {
 		e.listener = "plain"
 	}
-	r := &row{group: e.group, name: e.name, proxy: p, requests: e.requests, target: load.Target{Address: p.addresses[e.listener], HTTP2: e.http2, Anew: e.anew}}
+	r := &row{group: e.group, name: e.name, proxy: p, requests: e.requests, target: load.Target{Address: p.addresses[e.listener], HTTP2: e.http2, NewConnection: e.newConnection}}
 	if e.tls {
 		r.target.TLS = s.client
 	}

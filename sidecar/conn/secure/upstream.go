@@ -36,7 +36,7 @@ func (u *Upstream) Over(ctx context.Context, conn *net.TCPConn, http2 bool) (net
 	return &appConn{Conn: above, tcp: conn}, nil
 }
 
-// appConn is a connection to the app. Whoever keeps it for another request asks both layers whether the app has sent something since.
+// appConn is a connection to the app. A client that keeps it for another request asks both layers whether the app has sent something since.
 type appConn struct {
 	*tls.Conn
 	tcp *net.TCPConn

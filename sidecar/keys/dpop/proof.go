@@ -17,7 +17,7 @@ import (
 	"github.com/posterndev/postern/sidecar/keys/jwt"
 )
 
-// Reasons why a proof is refused, in addition to those of package jwt. OtherKey is about a proof that is good, but for another token.
+// Reasons why a proof is refused, in addition to those of package jwt. OtherKey is about a valid proof of another token.
 const (
 	Invalid  jwt.Reason = "invalid_dpop_proof"
 	OtherKey jwt.Reason = "other_dpop_key"

@@ -44,7 +44,7 @@ func NewSession(ctx context.Context, inProgress int, targets ...Target) (*Sessio
 }
 
 func (t Target) runner(ctx context.Context) (runner, error) {
-	if t.Anew {
+	if t.NewConnection {
 		return connections{t}, nil
 	}
 	conn, err := t.dial(ctx)

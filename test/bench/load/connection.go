@@ -23,8 +23,8 @@ type Target struct {
 	// HTTP2 sends requests as HTTP/2 with prior knowledge (RFC 9113 §3.3), several at a time on a connection. Requests are then the
 	// header blocks that Fields.Encode renders.
 	HTTP2 bool
-	// Anew opens a connection for each request.
-	Anew bool
+	// NewConnection opens a connection for each request.
+	NewConnection bool
 }
 
 // dialed counts connections, to spread them over addresses.

@@ -46,7 +46,7 @@ func TestSession(t *testing.T) {
 		fail     bool
 	}{
 		"HTTP/1.1":               {requests: Requests{request("/0"), request("/5"), request("/200000")}},
-		"a connection each":      {change: func(t *Target) { t.Anew = true }, requests: Requests{request("/5")}},
+		"a connection each":      {change: func(t *Target) { t.NewConnection = true }, requests: Requests{request("/5")}},
 		"HTTP/2":                 {change: func(t *Target) { t.HTTP2 = true }, requests: Requests{block}},
 		"a status that is wrong": {requests: Requests{request("/404")}, fail: true},
 	} {
