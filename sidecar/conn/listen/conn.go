@@ -7,6 +7,7 @@ import (
 	"net/netip"
 
 	"github.com/posterndev/postern/sidecar/conn/capacity"
+	"github.com/posterndev/postern/sidecar/conn/nonblock"
 )
 
 // Conn is an accepted connection. Its bytes are those of the socket, or those above TLS after a handshake. The server
@@ -22,7 +23,7 @@ type Conn struct {
 }
 
 func newConn(tcp *net.TCPConn, local netip.AddrPort) *Conn {
-	return &Conn{Conn: tcp, tcp: tcp, local: local}
+	return &Conn{Conn: nonblock.New(tcp), tcp: tcp, local: local}
 }
 
 // Place returns the connection's place among all.

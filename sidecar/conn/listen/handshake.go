@@ -24,7 +24,7 @@ func (s *Set) handshakes(local netip.AddrPort) bool {
 func (s *Set) handshake(conn *Conn) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), s.handshakeTime)
 	defer cancel()
-	above, protocol, err := s.config.Handshake(ctx, conn.tcp, conn.local)
+	above, protocol, err := s.config.Handshake(ctx, conn.Conn, conn.local)
 	if err != nil {
 		s.log.Debug("handshake failed", "peer", conn.RemoteAddr().String(), "error", err)
 		s.refuse(conn, Unagreed)

@@ -7,9 +7,9 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"syscall"
 	"time"
 
+	"github.com/posterndev/postern/sidecar/conn/nonblock"
 	"github.com/posterndev/postern/sidecar/keys/certificate"
 )
 
@@ -28,25 +28,26 @@ type Upstream struct {
 // Over returns a connection above conn after the handshake, for HTTP/2 or HTTP/1.1. An app that agrees on another protocol is refused. On an error conn
 // is closed.
 func (u *Upstream) Over(ctx context.Context, conn *net.TCPConn, http2 bool) (net.Conn, error) {
-	above, err := u.handshake(ctx, conn, http2)
+	socket := nonblock.New(conn)
+	above, err := u.handshake(ctx, socket, http2)
 	if err != nil {
 		_ = conn.Close()
 		return nil, fmt.Errorf("connecting to the app by TLS: %w", err)
 	}
-	return &appConn{Conn: above, tcp: conn}, nil
+	return &appConn{Conn: above, socket: socket}, nil
 }
 
 // appConn is a connection to the app. A client that keeps it for another request asks both layers whether the app has sent something since.
 type appConn struct {
 	*tls.Conn
-	tcp *net.TCPConn
+	socket *nonblock.Conn
 }
 
-// SyscallConn returns the socket.
-func (c *appConn) SyscallConn() (syscall.RawConn, error) { return c.tcp.SyscallConn() }
+// Pending reports whether the app has sent something, or has closed the connection.
+func (c *appConn) Pending() bool { return c.socket.Pending() || !c.silent() }
 
-// Silent reports whether no bytes wait above the socket. It does not read from the socket.
-func (c *appConn) Silent() bool {
+// silent reports whether no bytes wait above the socket. It does not read from the socket.
+func (c *appConn) silent() bool {
 	if c.SetReadDeadline(time.Unix(1, 0)) != nil {
 		return false
 	}

@@ -108,7 +108,7 @@ func TestSilent(t *testing.T) {
 			if _, err := io.ReadFull(conn, b); err != nil || string(b) != "response" {
 				t.Fatalf("%q, %v", b, err)
 			}
-			if got := conn.(*appConn).Silent(); got != tt.want {
+			if got := conn.(*appConn).silent(); got != tt.want {
 				t.Errorf("silent: %t", got)
 			}
 			close(proceed)

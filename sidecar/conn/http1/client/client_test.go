@@ -178,7 +178,7 @@ func TestUnusableConnections(t *testing.T) {
 			do(t, c, newRequest(t, "POST", addr, ""))
 			kept := c.idle[addr][0]
 			close(more)
-			for end := time.Now().Add(20 * time.Second); kept.usable(); {
+			for end := time.Now().Add(20 * time.Second); !kept.socket.Pending(); {
 				if time.Now().After(end) {
 					t.Fatal("the connection still seems usable")
 				}

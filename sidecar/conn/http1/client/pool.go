@@ -6,8 +6,9 @@ import (
 	"context"
 	"net"
 	"sync"
-	"syscall"
 	"time"
+
+	"github.com/posterndev/postern/sidecar/conn/nonblock"
 )
 
 // Config has the settings of a Client. All are required, but ResponseHeader.
@@ -41,40 +42,27 @@ type conn struct {
 	net    net.Conn
 	target string
 	since  time.Time // unused since
-	// raw is nil if the connection has no socket. Such a connection is not kept, because nothing can look at what it has received.
-	raw  syscall.RawConn
-	peek func(fd uintptr) bool
-	// silent reports whether the layers above the socket hold no bytes that were not read; nil if there are none.
-	silent func() bool
-	clean  bool
+	// socket is nil if the connection has no socket. Such a connection is not kept, because nothing can look at what it has received.
+	socket pending
 	// abort closes the connection when a context ends.
 	abort func()
 	call  call
 }
 
-func newConn(nc net.Conn, target string) *conn {
-	c := &conn{net: nc, target: target}
-	c.abort = func() { _ = nc.Close() }
-	if s, ok := nc.(syscall.Conn); ok {
-		c.raw, _ = s.SyscallConn()
-	}
-	if s, ok := nc.(interface{ Silent() bool }); ok {
-		c.silent = s.Silent
-	}
-	c.peek = func(fd uintptr) bool {
-		var b [1]byte
-		_, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		c.clean = err == syscall.EAGAIN || err == syscall.EINTR
-		return true
-	}
-	return c
+// pending is a connection that can be looked at without reading from it.
+type pending interface {
+	// Pending reports whether the app has sent something that was not read, or has closed the connection.
+	Pending() bool
 }
 
-// usable reports whether an unused connection is open and has received nothing. What an app sends without a request must not be taken for
-// the response to the next one. It is one system call.
-func (c *conn) usable() bool {
-	c.clean = false
-	return c.raw.Read(c.peek) == nil && c.clean && (c.silent == nil || c.silent())
+func newConn(nc net.Conn, target string) *conn {
+	if tcp, ok := nc.(*net.TCPConn); ok {
+		nc = nonblock.New(tcp)
+	}
+	c := &conn{net: nc, target: target}
+	c.abort = func() { _ = nc.Close() }
+	c.socket, _ = nc.(pending)
+	return c
 }
 
 // take returns an unused connection, or nil.
@@ -91,7 +79,8 @@ func (c *Client) take(target string) *conn {
 		kept[n-1] = nil
 		c.idle[target] = kept[:n-1]
 		c.mu.Unlock()
-		if time.Since(got.since) < c.cfg.Idle && got.usable() {
+		// What an app sends without a request must not be taken for the next response.
+		if time.Since(got.since) < c.cfg.Idle && !got.socket.Pending() {
 			return got
 		}
 		_ = got.net.Close()
@@ -104,7 +93,7 @@ func (c *Client) keep(got *conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	kept := c.idle[got.target]
-	if got.raw == nil || len(kept) >= c.cfg.MaxIdle {
+	if got.socket == nil || len(kept) >= c.cfg.MaxIdle {
 		_ = got.net.Close()
 		return
 	}

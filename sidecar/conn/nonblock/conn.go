@@ -1,0 +1,121 @@
+// Package nonblock reads and writes TCP sockets by system calls that Go's scheduler does not hear of. The package net announces each one, because it
+// might block: then the scheduler may give the processor to another thread. A call on a socket that never blocks is short, but on a busy machine it
+// is long enough for that, and each time costs two switches of threads. docs/design/0035 has the figures.
+package nonblock
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+)
+
+// Conn is a TCP connection. Deadlines, Close and errors are those of net.TCPConn.
+type Conn struct {
+	*net.TCPConn
+	raw     syscall.RawConn
+	in, out transfer
+	look    struct {
+		sync.Mutex
+		call    func(fd uintptr)
+		pending bool
+	}
+}
+
+// transfer is the call in progress in one direction.
+type transfer struct {
+	sync.Mutex
+	call  func(fd uintptr) (done bool)
+	bytes []byte
+	n     int
+	errno syscall.Errno
+}
+
+// New returns conn with its own way to read and write.
+func New(conn *net.TCPConn) *Conn {
+	raw, _ := conn.SyscallConn() // it only fails without a connection
+	c := &Conn{TCPConn: conn, raw: raw}
+	c.in.call, c.out.call = c.in.receive, c.out.send
+	c.look.call = func(fd uintptr) { c.look.pending = peek(fd) }
+	return c
+}
+
+// NetConn returns the connection as package net knows it.
+func (c *Conn) NetConn() net.Conn { return c.TCPConn }
+
+// Read implements net.Conn.
+func (c *Conn) Read(b []byte) (int, error) {
+	t := &c.in
+	t.Lock()
+	defer t.Unlock()
+	if t.bytes, t.n, t.errno = b, 0, 0; len(b) == 0 {
+		return 0, nil
+	}
+	err := c.raw.Read(t.call)
+	t.bytes = nil
+	switch {
+	case err != nil || t.errno != 0:
+		return 0, c.failed("read", err, t.errno)
+	case t.n == 0:
+		return 0, io.EOF
+	}
+	return t.n, nil
+}
+
+// receive is one attempt to read.
+func (t *transfer) receive(fd uintptr) bool {
+	t.n, t.errno = receive(fd, t.bytes)
+	return t.errno != syscall.EAGAIN
+}
+
+// Write implements net.Conn.
+func (c *Conn) Write(b []byte) (int, error) {
+	t := &c.out
+	t.Lock()
+	defer t.Unlock()
+	if t.bytes, t.n, t.errno = b, 0, 0; len(b) == 0 {
+		return 0, nil
+	}
+	err := c.raw.Write(t.call)
+	t.bytes = nil
+	if err != nil || t.errno != 0 {
+		return t.n, c.failed("write", err, t.errno)
+	}
+	return t.n, nil
+}
+
+// send writes until everything is written or the socket is full.
+func (t *transfer) send(fd uintptr) bool {
+	for t.n < len(t.bytes) {
+		n, errno := send(fd, t.bytes[t.n:])
+		if errno != 0 {
+			t.errno = errno
+			return errno != syscall.EAGAIN
+		}
+		t.n += n
+	}
+	t.errno = 0
+	return true
+}
+
+// failed returns the error that net.TCPConn would return. err is from waiting for the socket.
+func (c *Conn) failed(op string, err error, errno syscall.Errno) error {
+	out := &net.OpError{Op: op, Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: err}
+	var waiting *net.OpError
+	switch {
+	case err == nil:
+		out.Err = os.NewSyscallError(op, errno)
+	case errors.As(err, &waiting):
+		out.Err = waiting.Err
+	}
+	return out
+}
+
+// Pending reports whether the peer has sent something that was not read, or has closed its end. It does not wait. An error counts as something.
+func (c *Conn) Pending() bool {
+	c.look.Lock()
+	defer c.look.Unlock()
+	return c.raw.Control(c.look.call) != nil || c.look.pending
+}
