@@ -2,66 +2,32 @@ package chain
 
 import (
 	"context"
-	"crypto/rand"
-	"crypto/rsa"
-	"encoding/base64"
-	"encoding/json"
-	"fmt"
 	"io"
 	"log/slog"
-	"math/big"
 	"net/http"
 	"net/netip"
 	"net/url"
 	"testing"
-	"time"
 
-	"github.com/golang-jwt/jwt/v5"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/sidecar/chain/chaintest"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 	"github.com/posterndev/postern/sidecar/resources"
 )
 
-// decisions are the policies whose cost is known: the path from the request's parsed head to the app, and from the app's head to the client.
-func decisions() map[string]struct {
-	change func(*compiled.Policy)
-	// most is the number of allocations that a warm request may need. It only ever becomes less.
-	most float64
-} {
-	return map[string]struct {
-		change func(*compiled.Policy)
-		most   float64
-	}{
-		"no sections": {change: func(p *compiled.Policy) {
-			p.Providers, p.Authorization = nil, compiled.Authorization{Default: compiled.RequireAnonymous, Mode: compiled.Enforce}
-		}, most: 2},
-		"RS256 warm": {change: func(*compiled.Policy) {}, most: 4},
-		"everything in memory": {change: func(p *compiled.Policy) {
-			p.Revocation = &compiled.Revocation{MaxStaleness: compiled.Duration(5 * time.Second), OnFailure: compiled.Deny, Mode: compiled.Enforce}
-			p.Sessions = &compiled.Sessions{
-				SubjectFrom: "sub", IdleTimeout: compiled.Duration(time.Hour), AbsoluteTimeout: compiled.Duration(24 * time.Hour), WhenFull: "EvictOldest",
-				Bind: "None", OnFailure: compiled.Deny, Mode: compiled.Enforce,
-			}
-			for name, by := range map[string]compiled.RateLimitKey{"clients": {Type: compiled.KeyClientAddress}, "callers": {Type: compiled.KeySubject}} {
-				p.RateLimits = append(p.RateLimits, compiled.RateLimit{
-					Name: name, Limit: 1_000_000, Burst: 1_000_000, Period: compiled.Duration(time.Second), KeyBy: []compiled.RateLimitKey{by},
-					Mode: compiled.Enforce, OnFailure: compiled.Allow,
-				})
-			}
-			p.Headers = &compiled.Headers{Preset: "Strict"}
-			p.CORS = &compiled.CORS{AllowOrigins: []string{"https://app.example.com"}, AllowMethods: []string{"GET"}, AllowCredentials: true}
-		}, most: 6},
-	}
+// mostAllocations is what a warm request may need from the request's parsed head to the app, and from the app's head to the client. It only
+// ever becomes less.
+func mostAllocations() map[string]float64 {
+	return map[string]float64{chaintest.NoSections: 2, chaintest.Token: 4, chaintest.EverythingInMemory: 6}
 }
 
 // BenchmarkDecisions is what the sidecar itself does for a warm request, without its connections and the parsing of heads.
 func BenchmarkDecisions(b *testing.B) {
-	for _, name := range []string{"no sections", "RS256 warm", "everything in memory"} {
+	for _, name := range chaintest.Names() {
 		b.Run(name, func(b *testing.B) {
-			e := newExchange(b, decisions()[name].change)
+			e := newExchange(b, name)
 			b.ReportAllocs()
 			for b.Loop() {
 				e.serve()
@@ -73,7 +39,7 @@ func BenchmarkDecisions(b *testing.B) {
 
 // BenchmarkDecisionsParallel shows what requests on several cores wait for.
 func BenchmarkDecisionsParallel(b *testing.B) {
-	first := newExchange(b, decisions()["everything in memory"].change)
+	first := newExchange(b, chaintest.EverythingInMemory)
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
 		e := newSlot(first.handler, first.credentials)
@@ -87,13 +53,13 @@ func BenchmarkDecisionsParallel(b *testing.B) {
 
 // TestDecisionsAllocate: no change adds an allocation to the warm path unseen.
 func TestDecisionsAllocate(t *testing.T) {
-	for name, tt := range decisions() {
+	for name, most := range mostAllocations() {
 		t.Run(name, func(t *testing.T) {
-			e := newExchange(t, tt.change)
+			e := newExchange(t, name)
 			got := testing.AllocsPerRun(200, e.serve)
 			e.check(t)
-			if got > tt.most+dropped {
-				t.Errorf("a warm request needs %v allocations; want at most %v", got, tt.most)
+			if got > most+dropped {
+				t.Errorf("a warm request needs %v allocations; want at most %v", got, most)
 			}
 		})
 	}
@@ -111,22 +77,9 @@ type exchange struct {
 	local       netip.AddrPort
 }
 
-func newExchange(t testing.TB, change func(*compiled.Policy)) *exchange {
+func newExchange(t testing.TB, name string) *exchange {
 	t.Helper()
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &compiled.Policy{
-		SchemaVersion: 1, Namespace: "shop", Name: "orders", Revision: 1, Mode: compiled.Enforce, UndeclaredPorts: compiled.Deny,
-		Providers: []compiled.Provider{{
-			Name: "corp", Issuer: "https://id.example.com", Audiences: []string{"orders"}, Algorithms: []string{"RS256"}, Keys: compiled.Keys{Inline: rsaKeys(key)},
-			ClaimsToHeaders: []compiled.ClaimToHeader{{Claim: "sub", Header: "X-Auth-Subject"}}, ForwardToken: true,
-		}},
-		Authorization: compiled.Authorization{Default: compiled.RequireAuthenticated, Mode: compiled.Enforce},
-		Sidecar:       compiled.SidecarOptions{AccessLog: "Errors", LogLevel: "info"},
-	}
-	change(p)
+	p, authorization := chaintest.Policy(t, name)
 	shared, err := resources.New(resources.Config{Registerer: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler), SecretsDir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
@@ -144,23 +97,10 @@ func newExchange(t testing.TB, change func(*compiled.Policy)) *exchange {
 	}
 	t.Cleanup(snapshot.Close)
 	snapshot.Activate()
-	token := jwt.NewWithClaims(jwt.SigningMethodRS256, jwt.MapClaims{
-		"iss": "https://id.example.com", "aud": "orders", "sub": "ada", "iat": time.Now().Unix(), "exp": time.Now().Add(time.Hour).Unix(),
-	})
-	token.Header["kid"] = "k"
-	signed, err := token.SignedString(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	e := newSlot(snapshot, []string{"Bearer " + signed})
+	e := newSlot(snapshot, []string{authorization})
 	e.serve() // verifies the token, and makes the series of the metrics
 	e.check(t)
 	return e
-}
-
-func rsaKeys(key *rsa.PrivateKey) json.RawMessage {
-	b64 := base64.RawURLEncoding.EncodeToString
-	return fmt.Appendf(nil, `{"keys":[{"kty":"RSA","kid":"k","alg":"RS256","n":%q,"e":%q}]}`, b64(key.N.Bytes()), b64(big.NewInt(int64(key.E)).Bytes()))
 }
 
 // newSlot returns the reused parts of one connection.

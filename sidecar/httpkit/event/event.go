@@ -190,7 +190,9 @@ func (s *Stream) Emit(e Event) {
 	if !s.Wants(e.Kind) {
 		return
 	}
-	e.Time, e.Policy = s.now(), s.policy
+	if e.Policy = s.policy; e.Time.IsZero() {
+		e.Time = s.now()
+	}
 	for _, text := range []*string{
 		&e.Subject, &e.Session, &e.TokenID, &e.Issuer, &e.KeyID, &e.Account, &e.PerformedBy, &e.Resource.ID, &e.RequestID, &e.TraceID, &e.UserAgent,
 	} {

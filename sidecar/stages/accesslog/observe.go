@@ -256,7 +256,7 @@ func (h *handler) finish(rec *record, r *http.Request, aborted bool) {
 	if rec.span != nil {
 		h.cfg.Tracing.End(rec.span, info, s)
 	}
-	e := event.Event{Kind: event.Request, Outcome: outcome(s), Served: s}
+	e := event.Event{Kind: event.Request, Time: info.Start.Add(s.Elapsed), Outcome: outcome(s), Served: s}
 	if id := info.Identity; id != nil {
 		s.Authenticated = true
 		e.Actor = event.Actor{Provider: id.Provider, Issuer: id.Issuer, Subject: id.Subject, Session: info.Session, TokenID: id.TokenID}

@@ -44,8 +44,7 @@ func New(names, reliedOn []string) stage.Stage {
 
 func (s *stripper) strip(r *http.Request) {
 	for name := range r.Header {
-		// noTrailers includes removed, and most names are in neither.
-		if s.noTrailers.Has(name) && (s.removed.Has(name) || isVariant(name)) {
+		if s.removed.Has(name) || isVariant(name) && s.noTrailers.Has(name) {
 			delete(r.Header, name)
 		}
 	}

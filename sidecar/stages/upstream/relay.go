@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -72,7 +73,7 @@ func (x *exchange) Inform(status int, fields []wire.Field) {
 // share one array. A chunked body says which trailer it has.
 func (x *exchange) addFields(fields []wire.Field, length int64) (own http.Header) {
 	h := x.ResponseWriter.Header()
-	values := make([]string, len(fields))
+	values, named := make([]string, len(fields)), hasConnection(fields)
 	for i, f := range fields {
 		switch {
 		case len(f.Name) > len(reserved) && strings.EqualFold(f.Name[:len(reserved)], reserved):
@@ -82,7 +83,7 @@ func (x *exchange) addFields(fields []wire.Field, length int64) (own http.Header
 			own.Add(f.Name, f.Value)
 		case f.Name == "Trailer" && length == wire.Chunked:
 			x.announce(f.Value)
-		case isHopByHop(f.Name) || namedByConnection(fields, f.Name):
+		case isHopByHop(f.Name) || named && namedByConnection(fields, f.Name):
 		case f.Name == "Content-Length" && len(h[f.Name]) > 0:
 			h[f.Name] = []string{f.Value} // a repetition: RFC 9110 §8.6
 		case len(h[f.Name]) > 0:
@@ -151,9 +152,7 @@ func (x *exchange) copyBody(ctx context.Context, res *http1.Response, timing *re
 		}
 	}
 	for {
-		asked := time.Now()
-		part, more, err := res.Next()
-		timing.App(asked)
+		part, more, err := next(res, timing)
 		if errors.Is(err, io.EOF) {
 			return true
 		}
@@ -172,6 +171,14 @@ func (x *exchange) copyBody(ctx context.Context, res *http1.Response, timing *re
 			return false
 		}
 	}
+}
+
+// next returns the next part of the body. Only what was not received yet is waited for.
+func next(res *http1.Response, timing *request.Timing) (part []byte, more bool, err error) {
+	if !res.Done() && !res.Buffered() {
+		defer timing.App(time.Now())
+	}
+	return res.Next()
 }
 
 // flush sends what was written.
@@ -193,6 +200,11 @@ func isHopByHop(name string) bool {
 		return true
 	}
 	return false
+}
+
+// hasConnection reports whether there is a Connection field. Apps rarely send one.
+func hasConnection(fields []wire.Field) bool {
+	return slices.ContainsFunc(fields, func(f wire.Field) bool { return f.Name == "Connection" })
 }
 
 // namedByConnection reports whether Connection names the field.

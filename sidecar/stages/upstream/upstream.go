@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
@@ -88,6 +89,8 @@ type Proxy struct {
 	cfg        Config
 	transports *transports
 	reverse    *httputil.ReverseProxy
+	// unused has *exchange of requests that have ended.
+	unused sync.Pool
 	// closed is done after Close was called. Upgraded connections end with it.
 	closed context.Context
 	close  context.CancelFunc
@@ -99,7 +102,7 @@ func New(cfg Config) (*Proxy, error) {
 		return nil, err
 	}
 	cfg.Timeouts, cfg.Logger = cfg.Timeouts.withDefaults(), request.Logger(cfg.Logger)
-	p := &Proxy{cfg: cfg, transports: newTransports(cfg)}
+	p := &Proxy{cfg: cfg, transports: newTransports(cfg), unused: sync.Pool{New: func() any { return &exchange{} }}}
 	p.closed, p.close = context.WithCancel(context.Background())
 	p.reverse = &httputil.ReverseProxy{
 		// Rewrite and not Director: with Director a client could delete the headers that earlier stages set,
@@ -142,7 +145,8 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
 		return &httperr.Error{Status: http.StatusNotImplemented, Code: "connect-unsupported", Detail: "CONNECT is not supported."}
 	}
 	client := r.Context()
-	x := &exchange{Writer: response.Writer{ResponseWriter: w}, http10: !r.ProtoAtLeast(1, 1)}
+	x := p.unused.Get().(*exchange)
+	x.ResponseWriter, x.http10 = w, !r.ProtoAtLeast(1, 1)
 	if r.ContentLength != 0 {
 		x.reading = make(chan struct{}, 1)
 		defer x.endBody()
@@ -168,7 +172,19 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
 	r, call := tracing.StartApp(r, info.Local.Port())
 	p.run(x, r, target, http2)
 	call.End(x.status, x.broken || x.failure() != nil)
-	return p.conclude(client, x, r)
+	err := p.conclude(client, x, r)
+	if !upgrade && !http2 {
+		p.reuse(x)
+	}
+	return err
+}
+
+// reuse keeps an exchange for another request of an HTTP/1.1 app, unless something else may still use it: what reads a body, and a watch.
+func (p *Proxy) reuse(x *exchange) {
+	if x.reading == nil && x.watch.timer == nil {
+		*x = exchange{}
+		p.unused.Put(x)
+	}
 }
 
 // run proxies the request. It records an abort instead of passing the panic on.

@@ -36,7 +36,9 @@ type call struct {
 	conn   *conn
 	in     *Request
 	sender *sender
-	stop   func() bool
+	// bound is the context that closes the connection when it ends; if it cannot be bound, stop undoes that.
+	bound binder
+	stop  func() bool
 
 	buf  []byte
 	r, w int
@@ -81,7 +83,7 @@ func (c *conn) do(client *Client, r *Request) (*Response, error) {
 	fields := x.fields[:0]
 	c.call = call{client: client, conn: c, in: r, fields: fields}
 	x.buf = buffers.Get().(*[bufferSize]byte)[:]
-	x.stop = onEnd(r.In.Context(), c.abort)
+	x.abortWith(r.In.Context())
 	err := x.send()
 	if err == nil {
 		err = x.readHead()
@@ -98,17 +100,27 @@ func (c *conn) do(client *Client, r *Request) (*Response, error) {
 	return (*Response)(x), nil
 }
 
-// onEnd calls f when ctx ends. A context that has AfterFunc itself, like the server's, needs no goroutine and few allocations for it.
-func onEnd(ctx context.Context, f func()) (stop func() bool) {
-	if own, ok := ctx.(interface {
-		AfterFunc(f func()) (stop func() bool)
-	}); ok {
-		return own.AfterFunc(f)
+// binder is a context that calls a function when it ends, like the server's.
+type binder interface {
+	Bind(f func()) bool
+	Unbind() (prevented bool)
+}
+
+// abortWith closes the connection when ctx ends.
+func (x *call) abortWith(ctx context.Context) {
+	if b, ok := ctx.(binder); ok && b.Bind(x.conn.abort) {
+		x.bound = b
+	} else if ctx.Done() != nil {
+		x.stop = context.AfterFunc(ctx, x.conn.abort)
 	}
-	if ctx.Done() == nil {
-		return nil
+}
+
+// unbind undoes abortWith, and reports whether it has prevented the end of the connection.
+func (x *call) unbind() bool {
+	if x.bound != nil {
+		return x.bound.Unbind()
 	}
-	return context.AfterFunc(ctx, f)
+	return x.stop == nil || x.stop()
 }
 
 // send writes the head, and begins to send the body.
@@ -244,7 +256,7 @@ func (x *call) finish(keep bool) {
 	if s := x.sender; s != nil {
 		keep = s.finish() && keep && !x.early
 	}
-	if x.stop != nil && !x.stop() {
+	if !x.unbind() {
 		keep = false // abort runs or has run
 	}
 	keep = keep && !x.in.Close && x.minor == 1 && x.r == x.w && !hasClose(x.fields)

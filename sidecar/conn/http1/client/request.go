@@ -180,10 +180,8 @@ func appendField(b []byte, name, value string) []byte {
 		}
 	}
 	b = append(append(b, name...), ": "...)
-	for i := range len(value) {
-		if !wire.IsValue(value[i]) {
-			return nil
-		}
+	if wire.ValueLen(value) < len(value) {
+		return nil
 	}
 	return append(append(b, strings.Trim(value, " \t")...), "\r\n"...)
 }

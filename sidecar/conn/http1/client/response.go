@@ -106,13 +106,13 @@ func (r *Response) Close() {
 // Upgraded is a connection that the app has switched to another protocol. Its context still closes it, until Close.
 type Upgraded struct {
 	net.Conn
-	ahead []byte
-	stop  func() bool
+	ahead  []byte
+	unbind func() bool
 }
 
 // Upgrade returns the connection of a 101 response. The Response is not used after it.
 func (r *Response) Upgrade() *Upgraded {
-	u := &Upgraded{Conn: r.conn.net, stop: r.stop}
+	u := &Upgraded{Conn: r.conn.net, unbind: (*call)(r).unbind}
 	if r.r < r.w {
 		u.ahead = append(u.ahead, r.buf[r.r:r.w]...)
 	}
@@ -142,9 +142,7 @@ func (u *Upgraded) CloseWrite() error {
 
 // Close closes the connection.
 func (u *Upgraded) Close() error {
-	if u.stop != nil {
-		u.stop()
-	}
+	u.unbind()
 	return u.Conn.Close()
 }
 

@@ -38,6 +38,8 @@ type requestContext struct {
 	err  error
 	// funcs are those of AfterFunc.
 	funcs []*afterFunc
+	// bound is the function of Bind; nil for none.
+	bound func()
 }
 
 type afterFunc struct{ run func() }
@@ -116,6 +118,25 @@ func (c *requestContext) AfterFunc(f func()) (stop func() bool) {
 	return func() bool { return c.forget(a) }
 }
 
+// Bind is AfterFunc for one function at a time, without an allocation. It reports whether there was room; if there was, Unbind must follow.
+func (c *requestContext) Bind(f func()) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.bound != nil || c.err != nil {
+		return false
+	}
+	c.bound = f
+	return true
+}
+
+// Unbind undoes Bind, and reports whether it has prevented the call.
+func (c *requestContext) Unbind() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.bound = nil
+	return c.err == nil
+}
+
 func (c *requestContext) forget(a *afterFunc) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -143,4 +164,7 @@ func (c *requestContext) end() {
 		go a.run()
 	}
 	c.funcs = nil
+	if c.bound != nil {
+		go c.bound()
+	}
 }

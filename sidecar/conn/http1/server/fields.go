@@ -90,21 +90,18 @@ func (s *scanner) startValue() violation {
 }
 
 func (s *scanner) fieldValue(b []byte) (int, violation) {
-	for i, c := range b {
-		if wire.IsValue(c) {
-			continue
-		}
-		switch c {
-		case '\r':
-			s.endMark(i)
-			s.state = lineLF
-			return i + 1, none
-		case '\n':
-			return 0, bareLineEnd
-		}
-		return 0, badFieldValue
+	i := wire.ValueLen(b)
+	switch {
+	case i == len(b):
+		return i, none
+	case b[i] == '\r':
+		s.endMark(i)
+		s.state = lineLF
+		return i + 1, none
+	case b[i] == '\n':
+		return 0, bareLineEnd
 	}
-	return len(b), none
+	return 0, badFieldValue
 }
 
 // endMark records that the field's value ends at i.

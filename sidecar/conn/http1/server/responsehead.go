@@ -62,14 +62,13 @@ func (w *response) addFields(name string, lines []string) {
 
 // appendValue writes a value in which control characters, line ends above all, are spaces: no value can split a response (RFC 9110 §5.5).
 func appendValue(to []byte, value string) []byte {
-	at := len(to)
-	to = append(to, value...)
-	for i := at; i < len(to); i++ {
-		if c := to[i]; c < ' ' && c != '\t' || c == 0x7f {
-			to[i] = ' '
+	for {
+		n := wire.ValueLen(value)
+		if to = append(to, value[:n]...); n == len(value) {
+			return to
 		}
+		to, value = append(to, ' '), value[n+1:]
 	}
-	return to
 }
 
 func (w *response) setLength(value string) {

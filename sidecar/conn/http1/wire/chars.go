@@ -23,6 +23,38 @@ func IsToken(b byte) bool {
 // IsValue reports whether b is allowed in a field's value: VCHAR, obs-text, SP or HTAB, RFC 9110 §5.5.
 func IsValue(b byte) bool { return b >= ' ' && b != 0x7f || b == '\t' }
 
+// ValueLen returns the length of the beginning of s in which IsValue holds. It looks at eight bytes at a time.
+func ValueLen[T string | []byte](s T) (n int) {
+	for n < len(s) {
+		if n+8 <= len(s) && !mayHaveControl(load(s[n:])) {
+			n += 8
+			continue
+		}
+		for end := min(n+8, len(s)); n < end; n++ {
+			if !IsValue(s[n]) {
+				return n
+			}
+		}
+	}
+	return n
+}
+
+const (
+	ones  = 0x0101010101010101
+	highs = 0x8080808080808080
+)
+
+// mayHaveControl reports whether one of the eight bytes of x is below space or DEL. It is never false if there is one.
+func mayHaveControl(x uint64) bool {
+	return ((x-' '*ones)&^x|((x^0x7f*ones)-ones)&^(x^0x7f*ones))&highs != 0
+}
+
+// load returns the first eight bytes of s.
+func load[T string | []byte](s T) uint64 {
+	_ = s[7]
+	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 | uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+}
+
 // IsTarget reports whether b is allowed in a request target. The path normalizer checks bytes above ASCII: they do
 // not change where the request ends.
 func IsTarget(b byte) bool { return b > ' ' && b != 0x7f }

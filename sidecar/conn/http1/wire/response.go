@@ -115,13 +115,6 @@ func IsName(s string) bool {
 	return s != ""
 }
 
-func isValue(s string) bool {
-	for i := range len(s) {
-		if !IsValue(s[i]) {
-			return false
-		}
-	}
-	return true
-}
+func isValue(s string) bool { return ValueLen(s) == len(s) }
 
 func trimSpace(s string) string { return strings.Trim(s, " \t") }
