@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -315,18 +314,3 @@ func TestRefusalsAreLoggedNowAndThen(t *testing.T) {
 		t.Errorf("%d lines: %s", got, &log)
 	}
 }
-
-func TestRelay(t *testing.T) {
-	text := strings.Repeat("0123456789", 10000)
-	var out bytes.Buffer
-	if n, err := relay(&out, strings.NewReader(text)); err != nil || n != int64(len(text)) || out.String() != text {
-		t.Errorf("%d bytes, %v", n, err)
-	}
-	if _, err := relay(&out, io.MultiReader(strings.NewReader("a"), errReader{})); err != io.ErrUnexpectedEOF {
-		t.Errorf("the error is %v", err)
-	}
-}
-
-type errReader struct{}
-
-func (errReader) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/posterndev/postern/sidecar/conn/pace"
 	"github.com/posterndev/postern/sidecar/httpkit/response"
 )
 
@@ -18,9 +19,11 @@ const (
 	// idleTimeout is the longest that a class may set. The places of the connections have the one that applies.
 	idleTimeout = time.Hour + time.Minute
 	// stallTimeout is how long one read of a body, or one write of a response, may make no progress. A complete
-	// transfer may take any time, as long as the body has its rate; see pace.
+	// transfer may take any time, as long as the body has its rate; see pace.Pace.
 	stallTimeout = time.Minute
 	maxHeader    = 64 << 10
+	// paceWindow is how long a client may let the sidecar wait for its body without sending a byte; see pace.Pace.
+	paceWindow = 20 * time.Second
 )
 
 const (
@@ -50,12 +53,12 @@ type stallConfig struct {
 // long time. There the connection is pinged.
 func withStallTimeouts(c stallConfig, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		p := &stallTimeouts{control: http.NewResponseController(w), stall: c.stall}
+		p := &stallTimeouts{control: http.NewResponseController(w), stall: c.stall, window: cmp.Or(c.window, paceWindow)}
 		if r.Body != nil && r.Body != http.NoBody {
 			if c.minRate != nil && !isGRPC(r) {
-				p.pace = newPace(c.minRate(), cmp.Or(c.window, paceWindow))
+				p.pace = pace.New(c.minRate(), p.window)
 			}
-			p.body, p.stream = r.ProtoMajor == 1, r.ProtoMajor == 2 && p.pace != nil
+			p.body, p.stream = r.ProtoMajor == 1, r.ProtoMajor == 2 && p.pace.Limits()
 			if p.body && r.ContentLength <= maxRest && r.Header.Get("Expect") == "" {
 				p.unread = r.Body
 			}
@@ -82,8 +85,9 @@ type stallTimeouts struct {
 	mu sync.Mutex
 	// unread is an HTTP/1.1 body that may be discarded if nothing has read it; otherwise nil.
 	unread io.Reader
-	// pace is nil if the body may arrive at any rate.
-	pace *pace
+	pace   pace.Pace
+	// window is that of the pace.
+	window time.Duration
 	// reading counts the operations that may read the body. They overlap, because the app may respond before it has
 	// the complete body.
 	reading int
@@ -105,7 +109,7 @@ func (p *stallTimeouts) beginRead() {
 
 func (p *stallTimeouts) startRead() {
 	if p.reading++; p.body && !p.finished {
-		_ = p.control.SetReadDeadline(time.Now().Add(p.pace.wait(p.stall)))
+		_ = p.control.SetReadDeadline(time.Now().Add(p.pace.Wait(p.stall)))
 	}
 }
 
@@ -128,7 +132,7 @@ func (p *stallTimeouts) beginBody() (begin time.Time, ok bool) {
 	p.startRead()
 	if p.stream && !p.finished {
 		// net/http's own timer of a stream costs a message to the connection's goroutine for each change.
-		if wait := p.pace.wait(p.pace.window); p.timer == nil {
+		if wait := p.pace.Wait(p.window); p.timer == nil {
 			p.timer = time.AfterFunc(wait, p.endStream)
 		} else {
 			p.timer.Reset(wait)
@@ -142,7 +146,7 @@ func (p *stallTimeouts) endBody(begin time.Time, n int) {
 	if p.timer != nil {
 		p.timer.Stop()
 	}
-	p.pace.spend(time.Since(begin), n)
+	p.pace.Spend(time.Since(begin), n)
 	p.mu.Unlock()
 	p.endRead()
 }

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/posterndev/postern/sidecar/conn/pace"
 )
 
 // maxRest is how much of a body that the handler has not read is read so that the connection can be kept, in bytes; net/http has the
@@ -29,7 +31,7 @@ type body struct {
 	err                       error
 	// trailer is the part of the trailer that has been read.
 	trailer []byte
-	pace    pace
+	pace    pace.Pace
 }
 
 // newBody returns the body of r. It is never reused: what sends it to the app may read it after the handler has returned.
@@ -37,7 +39,7 @@ func newBody(c *conn, r *http.Request) *body {
 	b := &body{conn: c, request: r}
 	b.expect.Store(c.scan.seen[expectField] && r.ProtoMinor == 1 && r.Header.Get("Expect") != "")
 	if c.server.config.MinRate != nil {
-		b.pace = newPace(c.server.config.MinRate(), c.server.config.Times.Window)
+		b.pace = pace.New(c.server.config.MinRate(), c.server.config.Times.Window)
 	}
 	return b
 }
@@ -173,11 +175,11 @@ func (b *body) setTrailer() {
 // receive reads from the client as long as the stall time and the pace allow.
 func (b *body) receive(p []byte) (n int, err error) {
 	c := b.conn
-	c.readAlarm.set(&c.server.sweeper, b.pace.wait(c.server.config.Times.Stall))
-	begin := b.pace.now()
+	c.readAlarm.set(&c.server.sweeper, b.pace.Wait(c.server.config.Times.Stall))
+	begin := time.Now()
 	n, err = b.raw(p)
 	c.readAlarm.clear(c, c.net.SetReadDeadline)
-	b.pace.spend(begin, n)
+	b.pace.Spend(time.Since(begin), n)
 	if err != nil && !isTimeout(err) {
 		c.current.Load().end() // the client is gone
 	}
@@ -285,37 +287,4 @@ func (c *conn) finishBody() bool {
 	ended := b.discard(b.raw)
 	_ = c.net.SetReadDeadline(noDeadline)
 	return ended
-}
-
-// pace is the time that the server still waits for a body, as the RequestReadTimeout of Apache's mod_reqtimeout. Only waiting counts:
-// while the app does not take the bytes, the client loses nothing. The zero value has no minimum.
-type pace struct {
-	// rate is in bytes per second.
-	rate         int
-	window, left time.Duration
-}
-
-func newPace(rate int, window time.Duration) pace { return pace{rate, window, window} }
-
-// wait returns how long the next read may take, at most most.
-func (p *pace) wait(most time.Duration) time.Duration {
-	if p.rate <= 0 {
-		return most
-	}
-	return min(most, max(p.left, 0))
-}
-
-func (p *pace) now() (now time.Time) {
-	if p.rate > 0 {
-		now = time.Now()
-	}
-	return now
-}
-
-// spend records that n bytes arrived after waiting since begin.
-func (p *pace) spend(begin time.Time, n int) {
-	if p.rate > 0 {
-		// A read returns at most some megabytes, so the product does not overflow.
-		p.left = min(p.window, p.left-time.Since(begin)+time.Duration(n)*time.Second/time.Duration(p.rate))
-	}
 }
