@@ -3,4 +3,4 @@
 package differential
 
 // step is that of the cases that run: under the race detector each costs ten times as much.
-const step = 8
+const step = 4
