@@ -82,7 +82,7 @@ attack: ## Flood a sidecar on this machine for ATTACK_TIME (default 10m) beside 
 	@go test -tags attack -count 1 -timeout 1h -v -run 'Long|Costs' ./test/attack
 
 .PHONY: differential
-differential: ## Compare the request path with the previous one, on the standard library, with several thousand requests
+differential: ## Compare the request path with the app itself and with the previous path, on the standard library, with several thousand requests
 	@go test -count 1 ./test/differential
 
 .PHONY: fuzz

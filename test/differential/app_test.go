@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -17,7 +16,7 @@ import (
 
 // A reply is what the app does with one request.
 type reply struct {
-	// raw is sent as it is. If it is nil, the app responds with a plain 200.
+	// raw is sent as it is. If it is empty, the app responds with a plain 200.
 	raw string
 	// early sends raw before the body is read, and unread does not read the body at all.
 	early, unread bool
@@ -40,142 +39,154 @@ const (
 
 const plainReply = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello"
 
-// An app speaks HTTP/1.1 on raw connections. It records the requests that arrive complete, and responds as a case says.
-type app struct {
-	addr     string
-	listener net.Listener
+// The clock moves only when everything waits. So after a short pause everything that follows from what was sent has happened; after early also what
+// the client does then, and after late what it does with an early response.
+const (
+	shortPause = time.Microsecond
+	earlyPause = time.Millisecond
+	latePause  = 2 * time.Millisecond
+)
 
-	mu      sync.Mutex
-	changed *sync.Cond
-	replies []reply
-	seen    []string
-	// busy counts the requests in progress.
-	busy int
-	// ending counts the connections that the app has closed, and that the peer has not, since the last script; turn counts the scripts.
-	ending, turn int
-	conns        map[net.Conn]bool
+// A request is one that the app has seen.
+type request struct {
+	// sent is how it was written; empty if the app does not see that.
+	sent string
+	// The other fields are what net/http reads in it.
+	line, host, body string
+	header, trailer  http.Header
+	// length is the body's, -1 in chunks.
+	length int64
 }
 
-func newApp(tb testing.TB) *app {
-	tb.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		tb.Fatal(err)
+// A script says what an app does, and records what it sees.
+type script struct {
+	mu      sync.Mutex
+	replies []reply
+	seen    []request
+	// busy counts the requests in progress.
+	busy int
+	// narrow says that the app takes no more than it reads, so that a body that it does not read remains with its sender.
+	narrow bool
+}
+
+// begin sets the replies to the next requests, and forgets what was seen.
+func (s *script) begin(replies []reply) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.seen = nil
+	s.follow(replies)
+}
+
+// follow sets the replies to the next requests. The caller holds mu, or no request is in progress.
+func (s *script) follow(replies []reply) {
+	s.replies = replies
+	s.narrow = slices.ContainsFunc(replies, func(r reply) bool { return r.early || r.unread })
+}
+
+// window returns how many bytes may be on the way to the app.
+func (s *script) window() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.narrow {
+		return 1
 	}
-	a := &app{addr: l.Addr().String(), listener: l, conns: map[net.Conn]bool{}}
-	a.changed = sync.NewCond(&a.mu)
+	return 1 << 30
+}
+
+// widen lets the app take any number of bytes from now on.
+func (s *script) widen() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.narrow = false
+}
+
+// add changes the number of requests in progress.
+func (s *script) add(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.busy += n
+}
+
+// end returns what was seen once no request is in progress. ok is false if one remains.
+func (s *script) end() (seen []request, ok bool) {
+	for end := time.Now().Add(patience); ; time.Sleep(latePause) {
+		s.mu.Lock()
+		seen, ok = s.seen, s.busy == 0
+		s.mu.Unlock()
+		if ok || time.Now().After(end) {
+			return seen, ok
+		}
+	}
+}
+
+// next returns the reply to the next request. Requests beyond the script get a plain one.
+func (s *script) next() reply {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := reply{}
+	if len(s.replies) > 0 {
+		r, s.replies = s.replies[0], s.replies[1:]
+	}
+	return r
+}
+
+func (s *script) record(r request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.seen = append(s.seen, r)
+}
+
+// An app speaks HTTP/1.1 on raw connections. It records the requests that arrive complete, and responds as a case says.
+type app struct {
+	script
+	addr string
+}
+
+func newApp(tb testing.TB, n *network) *app {
+	tb.Helper()
+	l := n.listen()
+	a := &app{addr: l.addr.String()}
+	l.window = a.window
 	var wait sync.WaitGroup
 	wait.Go(func() {
 		for {
-			conn, err := l.Accept()
+			c, err := l.Accept()
 			if err != nil {
 				return
 			}
-			a.track(conn, true)
 			wait.Go(func() {
-				a.serve(conn)
-				_ = conn.Close()
-				a.track(conn, false)
+				a.serve(c.(*conn))
+				_ = c.Close()
 			})
 		}
 	})
 	tb.Cleanup(func() {
 		_ = l.Close()
-		a.closeAll()
-		wait.Wait()
+		wait.Wait() // the proxies have closed their connections
 	})
 	return a
 }
 
-func (a *app) track(conn net.Conn, open bool) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if open {
-		a.conns[conn] = true
-	} else {
-		delete(a.conns, conn)
-	}
-}
-
-func (a *app) closeAll() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for conn := range a.conns {
-		_ = conn.Close()
-	}
-}
-
-// script sets the replies to the next requests, and forgets what was seen.
-func (a *app) script(replies []reply) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.replies, a.seen, a.ending = replies, nil, 0
-	a.turn++
-}
-
-// add changes the number of requests in progress.
-func (a *app) add(n int) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.busy += n
-	a.changed.Broadcast()
-}
-
-// settle waits until no request is in progress, and returns what was seen. ok is false if one still is.
-func (a *app) settle(withEnding bool) (seen []string, ok bool) {
-	timer := time.AfterFunc(patience, a.changed.Broadcast)
-	defer timer.Stop()
-	end := time.Now().Add(patience)
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for a.busy > 0 || withEnding && a.ending > 0 {
-		if !time.Now().Before(end) {
-			return a.seen, false
-		}
-		a.changed.Wait()
-	}
-	return a.seen, true
-}
-
-// next returns the reply to the next request. Requests beyond the script get a plain one.
-func (a *app) next() reply {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if len(a.replies) == 0 {
-		return reply{}
-	}
-	r := a.replies[0]
-	a.replies = a.replies[1:]
-	return r
-}
-
-func (a *app) record(text string) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.seen = append(a.seen, text)
-}
-
 // serve serves the requests of a connection.
-func (a *app) serve(conn net.Conn) {
-	reader := bufio.NewReader(conn)
+func (a *app) serve(c *conn) {
+	reader := bufio.NewReader(c)
 	for {
 		if _, err := reader.Peek(1); err != nil {
 			return
 		}
 		a.add(1)
-		next, how := a.one(conn, reader)
-		if how == kept {
-			a.add(-1)
-			reader = next
-			continue
+		next, how := a.one(c, reader)
+		a.add(-1)
+		if how != kept {
+			end(c, how)
+			return
 		}
-		a.end(conn, how)
-		return
+		reader = next
 	}
 }
 
 // one serves a request. It returns how the connection goes on, and the reader of the next request.
-func (a *app) one(conn net.Conn, reader *bufio.Reader) (next *bufio.Reader, how ending) {
+func (a *app) one(c *conn, reader *bufio.Reader) (next *bufio.Reader, how ending) {
 	head, err := readHead(reader)
 	if err != nil {
 		return nil, broken
@@ -183,64 +194,79 @@ func (a *app) one(conn net.Conn, reader *bufio.Reader) (next *bufio.Reader, how 
 	reader = bufio.NewReader(io.MultiReader(bytes.NewReader(head), reader))
 	r, err := http.ReadRequest(reader)
 	if err != nil {
-		a.record("malformed " + string(head))
+		a.record(request{sent: "malformed " + string(head)})
 		return nil, broken
 	}
 	if r.URL.Path == canary {
-		_, _ = io.WriteString(conn, canaryReply) // on an error there is no next request
+		_, _ = io.WriteString(c, canaryReply) // on an error there is no next request
 		return reader, kept
 	}
 	answer := a.next()
 	if answer.raw == "" {
 		answer.raw = plainReply
 	}
-	first, last := answer.interim, answer.raw
 	if answer.early || answer.unread {
-		first, last = first+last, ""
+		time.Sleep(earlyPause)
 	}
-	if _, err := io.WriteString(conn, first); err != nil {
-		return nil, broken
-	}
-	if answer.unread && r.ContentLength != 0 {
-		a.record(describe(head, "not read", nil))
-		return nil, max(answer.then, closed)
+	if !answer.early && !answer.unread {
+		if _, err := io.WriteString(c, answer.interim); err != nil {
+			return nil, broken
+		}
+	} else if how := respond(c, answer.interim+answer.raw, answer.then); how != kept {
+		a.recordRead(head, r, unread(r))
+		return nil, how
+	} else if r.ContentLength != 0 {
+		time.Sleep(latePause)
+		a.widen()
 	}
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		return nil, broken // the request is not complete
 	}
-	a.record(describe(head, fmt.Sprintf("%q", shorten(body)), r.Trailer))
-	if _, err := io.WriteString(conn, last); err != nil {
-		return nil, broken
+	a.recordRead(head, r, fmt.Sprintf("%q", shorten(body)))
+	if answer.early {
+		return reader, kept
 	}
-	return reader, answer.then
+	time.Sleep(shortPause)
+	return reader, respond(c, answer.raw, answer.then)
 }
 
-// end ends the connection after a request as the case says.
-func (a *app) end(conn net.Conn, how ending) {
-	if how != closed || conn.(*net.TCPConn).CloseWrite() != nil {
-		if how == reset {
-			_ = conn.(*net.TCPConn).SetLinger(0)
-		}
-		_ = conn.Close()
-		a.add(-1)
-		return
+// unread describes the body of a request that the app has not read.
+func unread(r *http.Request) string {
+	if r.ContentLength == 0 {
+		return `""`
 	}
-	a.mu.Lock()
-	turn := a.turn
-	a.busy--
-	a.ending++
-	a.changed.Broadcast()
-	a.mu.Unlock()
-	_ = conn.SetReadDeadline(time.Now().Add(patience))
-	_, _ = io.Copy(io.Discard, conn)
-	_ = conn.Close()
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.turn == turn {
-		a.ending--
-		a.changed.Broadcast()
+	return "not read"
+}
+
+// recordRead records r. head is how it was written, or nil.
+func (s *script) recordRead(head []byte, r *http.Request, body string) {
+	seen := request{line: r.Method + " " + r.RequestURI + " " + r.Proto, host: r.Host, body: body, header: r.Header.Clone(), trailer: r.Trailer.Clone(), length: r.ContentLength}
+	if head != nil {
+		seen.sent = describe(head, body, r.Trailer)
 	}
+	s.record(seen)
+}
+
+// respond sends the response, and ends the stream together with its last byte if no other follows.
+func respond(c *conn, text string, then ending) ending {
+	if _, err := c.send([]byte(text), then == closed); err != nil {
+		return broken
+	}
+	return then
+}
+
+// end ends a connection as the case says. What the peer still sends does not reset it.
+func end(c *conn, how ending) {
+	switch how {
+	case closed:
+		_ = c.CloseWrite() // if respond has not done it
+		time.Sleep(latePause)
+		_, _ = io.Copy(io.Discard, c)
+	case reset:
+		_ = c.SetLinger(0)
+	}
+	_ = c.Close()
 }
 
 var errLongHead = errors.New("reading a head: it is too long")
@@ -264,14 +290,35 @@ func readHead(reader *bufio.Reader) ([]byte, error) {
 func describe(head []byte, body string, trailer http.Header) string {
 	lines := strings.Split(strings.TrimRight(string(head), "\r\n"), "\r\n")
 	slices.Sort(lines[1:])
-	text := strings.Join(lines, "\n") + "\nbody " + body
+	return strings.Join(lines, "\n") + "\nbody " + body + describeTrailer(trailer)
+}
+
+func describeTrailer(trailer http.Header) string {
 	var fields []string
 	for name, values := range trailer {
 		fields = append(fields, fmt.Sprintf("%s: %q", name, values))
 	}
-	slices.Sort(fields)
-	if len(fields) > 0 {
-		text += "\ntrailer " + strings.Join(fields, ", ")
+	if slices.Sort(fields); len(fields) == 0 {
+		return ""
 	}
-	return text
+	return "\ntrailer " + strings.Join(fields, ", ")
+}
+
+// equal compares how the requests were written, or what was read if that is not known.
+func (r request) equal(s request) bool { return r.String() == s.String() }
+
+// String returns how the request was written, or how net/http reads it if that is not known.
+func (r request) String() string {
+	if r.sent != "" {
+		return r.sent
+	}
+	lines := []string{}
+	for name, values := range r.header {
+		for _, value := range values {
+			lines = append(lines, name+": "+value)
+		}
+	}
+	slices.Sort(lines)
+	lines = append([]string{r.line, "host " + r.host}, lines...)
+	return strings.Join(lines, "\n") + "\nbody " + r.body + describeTrailer(r.trailer)
 }

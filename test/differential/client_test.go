@@ -2,11 +2,12 @@ package differential
 
 import (
 	"bufio"
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
-	"net"
+	"net/http"
 	"net/textproto"
 	"os"
 	"slices"
@@ -18,8 +19,9 @@ import (
 	"github.com/posterndev/postern/test/differential/stdproxy/framing"
 )
 
-// patience bounds every wait. A side that is still waiting after it has failed to respond.
-const patience = 5 * time.Second
+// patience bounds every wait, by the clock of the bubble. A side that is still waiting after it has failed to respond. It is longer than what
+// a proxy waits for in a case, and differs from those times.
+const patience = 7 * time.Second
 
 // A case is what a client sends, and how the app responds.
 type testCase struct {
@@ -31,8 +33,8 @@ type testCase struct {
 	// splits are positions at which bytes are sent in several writes, in order.
 	splits  []int
 	replies []reply
-	// plain says that request and response are such that a proxy changes nothing but fields of its own.
-	plain bool
+	// document is the name of the policy that is enforced.
+	document string
 }
 
 // canary is a request on a connection of its own, after a case. It gets another request's response if a connection to the app is confused.
@@ -50,6 +52,12 @@ type response struct {
 	// cut says that it ended early.
 	cut     bool
 	trailer []string
+	// own says that it is what the sidecar says by itself, and not compared.
+	own bool
+	// method is that of the request, expected says that it has an expectation, and asked that it asks to close the connection. They are not
+	// compared.
+	method          string
+	expected, asked bool
 }
 
 // An outcome is what a client and the app saw.
@@ -57,9 +65,11 @@ type outcome struct {
 	responses []response
 	// fate is what became of the client's connection.
 	fate string
-	seen []string
+	seen []request
 	// canary is the response to the canary.
 	canary string
+	// lost says that the head of a response was not sent; it is not compared.
+	lost bool
 	// stuck says that a request was still open at the app at the end.
 	stuck bool
 }
@@ -82,13 +92,49 @@ func (o outcome) String() string {
 	}
 	fmt.Fprintf(&b, "connection %s\n", o.fate)
 	for _, s := range o.seen {
-		fmt.Fprintf(&b, "> %s\n", strings.ReplaceAll(s, "\n", "\n>   "))
+		fmt.Fprintf(&b, "> %s\n", strings.ReplaceAll(s.String(), "\n", "\n>   "))
 	}
 	fmt.Fprintf(&b, "canary %s\n", o.canary)
 	if o.stuck {
 		b.WriteString("a request is still open at the app\n")
 	}
 	return b.String()
+}
+
+// equal reports whether nothing differs.
+func (o *outcome) equal(p *outcome) bool {
+	return o.fate == p.fate && o.canary == p.canary && o.stuck == p.stuck && slices.EqualFunc(o.responses, p.responses, response.equal) &&
+		slices.EqualFunc(o.seen, p.seen, request.equal)
+}
+
+func (r response) equal(s response) bool {
+	return r.line == s.line && r.body == s.body && r.cut == s.cut && slices.Equal(r.fields, s.fields) && slices.Equal(r.trailer, s.trailer)
+}
+
+// clone returns a copy that can be changed without a change of o.
+func (o *outcome) clone() *outcome {
+	p := *o
+	p.responses, p.seen = slices.Clone(o.responses), slices.Clone(o.seen)
+	for i := range p.responses {
+		r := &p.responses[i]
+		r.fields, r.trailer = slices.Clone(r.fields), slices.Clone(r.trailer)
+	}
+	for i := range p.seen {
+		r := &p.seen[i]
+		r.header, r.trailer = r.header.Clone(), r.trailer.Clone()
+	}
+	return &p
+}
+
+// asRead returns a copy in which the requests are as net/http reads them.
+func (o *outcome) asRead() *outcome {
+	p := o.clone()
+	for i := range p.seen {
+		if p.seen[i].line != "" {
+			p.seen[i].sent = ""
+		}
+	}
+	return p
 }
 
 // shorten replaces a long text by its length and hash.
@@ -101,49 +147,49 @@ func shorten(b []byte) string {
 
 // client is one connection.
 type client struct {
-	conn   *net.TCPConn
+	conn   *conn
 	reader *bufio.Reader
 	out    *outcome
+	// direct says that the server is the app itself, whose chunks need not be as the sidecar writes them. expects says that the request has an
+	// expectation, and asked that it asks to close the connection.
+	direct, expects, asked bool
+}
+
+// connect opens a connection to addr.
+func (n *network) connect(addr string, out *outcome) (*client, error) {
+	c, err := n.dial(context.Background(), "tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	_ = c.SetDeadline(time.Now().Add(patience))
+	return &client{conn: c.(*conn), reader: bufio.NewReader(c), out: out}, nil
 }
 
 // run sends a case to addr, and returns what the client saw.
-func run(addr string, c *testCase) *outcome {
+func (n *network) run(addr string, c *testCase) *outcome {
 	out := &outcome{}
-	conn, err := net.Dial("tcp", addr)
+	x, err := n.connect(addr, out)
 	if err != nil {
 		out.fate = "refused: " + err.Error()
 		return out
 	}
-	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(patience))
-	x := &client{conn: conn.(*net.TCPConn), reader: bufio.NewReader(conn), out: out}
+	defer x.conn.Close()
 	x.converse(c, framing.Read([]byte(c.bytes)))
 	return out
 }
 
 // converse sends the requests and reads the responses until the fate of the connection is known.
 func (x *client) converse(c *testCase, plan framing.Plan) {
-	methods := make([]string, 0, len(plan.Messages))
-	for _, m := range plan.Messages {
-		method, _, _ := strings.Cut(string(m), " ")
-		methods = append(methods, method)
-	}
-	written := make(chan struct{})
-	if c.sequential {
-		close(written)
-	} else {
-		go func() {
-			defer close(written)
-			x.write([]byte(c.bytes), c.splits)
-		}()
-		defer func() { _ = x.conn.Close(); <-written }()
+	if !c.sequential {
+		x.write([]byte(c.bytes), c.splits)
 	}
 	at := 0
-	for i, method := range methods {
+	for _, message := range plan.Messages {
 		if c.sequential {
-			x.write(plan.Messages[i], nil)
-			at += len(plan.Messages[i])
+			x.write(message, nil)
+			at += len(message)
 		}
+		method, _, _ := strings.Cut(string(message), " ")
 		if !x.final(method) {
 			return
 		}
@@ -151,28 +197,33 @@ func (x *client) converse(c *testCase, plan framing.Plan) {
 	if c.sequential && at < len(c.bytes) {
 		x.write([]byte(c.bytes)[at:], nil)
 	}
+	x.end(plan)
+}
+
+// end finds out what becomes of the connection after everything was sent.
+func (x *client) end(plan framing.Plan) {
 	switch {
 	case plan.Refused:
-		x.rest()
+		method, _, _ := strings.Cut(string(plan.Rest), " ")
+		x.rest(method)
 	case len(plan.Rest) > 0:
-		<-written
+		time.Sleep(shortPause)
 		_ = x.conn.CloseWrite()
-		x.rest()
+		x.rest("GET")
 	default:
 		x.probe()
 	}
 }
 
-// write sends b, in a write for each part.
+// write sends b, in a write for each part. Before each, all that follows from what was sent has happened.
 func (x *client) write(b []byte, splits []int) {
 	from := 0
 	for _, at := range append(slices.Clone(splits), len(b)) {
+		time.Sleep(shortPause)
 		if _, err := x.conn.Write(b[from:at]); err != nil {
 			return // the reader sees why
 		}
-		if from = at; at < len(b) {
-			time.Sleep(200 * time.Microsecond) // so that the parts usually arrive by themselves; the result must be the same anyway
-		}
+		from = at
 	}
 }
 
@@ -199,16 +250,16 @@ func (x *client) final(method string) bool {
 		return false
 	}
 	if closes(last) {
-		x.rest()
+		x.rest("GET")
 		return false
 	}
 	return true
 }
 
-// rest reads what the server still sends until it closes.
-func (x *client) rest() {
+// rest reads what the server still sends until it closes. method is that of the next request.
+func (x *client) rest(method string) {
 	for {
-		r, _, err := x.read("GET")
+		r, _, err := x.read(method)
 		if r != nil {
 			x.out.responses = append(x.out.responses, *r)
 		}
@@ -234,14 +285,12 @@ func (x *client) probe() {
 }
 
 // askCanary sends the canary on a new connection.
-func askCanary(addr string) string {
-	conn, err := net.Dial("tcp", addr)
+func (n *network) askCanary(addr string) string {
+	x, err := n.connect(addr, nil)
 	if err != nil {
 		return err.Error()
 	}
-	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(patience))
-	x := &client{conn: conn.(*net.TCPConn), reader: bufio.NewReader(conn)}
+	defer x.conn.Close()
 	x.write([]byte(canaryRequest), nil)
 	r, _, err := x.read("GET")
 	if err != nil || r == nil {
@@ -280,7 +329,7 @@ func (x *client) read(method string) (r *response, again bool, err error) {
 		}
 		return &response{line: line, cut: true}, false, err
 	}
-	r = &response{line: line}
+	r = &response{line: line, method: method, expected: x.expects, asked: x.asked}
 	raw := []string{}
 	for {
 		if line, err = x.line(); err != nil {
@@ -290,13 +339,18 @@ func (x *client) read(method string) (r *response, again bool, err error) {
 		if line == "" {
 			break
 		}
+		if last := len(raw) - 1; last >= 0 && (line[0] == ' ' || line[0] == '\t') {
+			raw[last] += "\n" + line // folded, RFC 9112 §5.2
+			continue
+		}
 		raw = append(raw, line)
 	}
 	r.fields = sorted(raw)
-	status := r.line[min(len(r.line), len("HTTP/1.1 ")):]
-	again = strings.HasPrefix(status, "1") && !strings.HasPrefix(status, "101")
-	if again || strings.HasPrefix(status, "101") || method == "HEAD" || strings.HasPrefix(status, "204") || strings.HasPrefix(status, "304") {
-		return r, again, nil
+	switch status := r.status(); {
+	case status >= 100 && status < 200:
+		return r, status != http.StatusSwitchingProtocols, nil
+	case method == "HEAD", status == http.StatusNoContent, status == http.StatusNotModified:
+		return r, false, nil
 	}
 	return r, false, x.body(r, raw)
 }
@@ -330,9 +384,10 @@ func (x *client) body(r *response, raw []string) error {
 	case chunked:
 		return x.chunks(r)
 	case length >= 0:
-		b := make([]byte, length)
-		n, e := io.ReadFull(x.reader, b)
-		r.body, err = string(b[:n]), e
+		b, e := io.ReadAll(io.LimitReader(x.reader, length))
+		if r.body, err = string(b), e; e == nil && int64(len(b)) < length {
+			err = io.ErrUnexpectedEOF
+		}
 	default:
 		b, e := io.ReadAll(x.reader)
 		r.body = string(b)
@@ -352,6 +407,10 @@ func (x *client) chunks(r *response) error {
 			r.cut = true
 			return err
 		}
+		if x.direct {
+			line, _, _ = strings.Cut(line, ";")
+			line = strings.TrimRight(line, " \t")
+		}
 		size, err := strconv.ParseUint(line, 16, 31)
 		if err != nil {
 			r.cut = true
@@ -368,6 +427,7 @@ func (x *client) chunks(r *response) error {
 			return err
 		}
 		if string(b[size:]) != "\r\n" {
+			r.cut = true
 			return fmt.Errorf("malformed chunk end %q", b[size:])
 		}
 	}

@@ -1,5 +1,6 @@
-// Package differential sends requests to the app through the standard-library proxy (stdproxy) and through the sidecar, and compares what the
-// client and the app see. Every difference is in the table differences, with its reason; docs/design/0031-http1-engine.md has the same list.
+// Package differential sends requests to the app itself, to it through the standard-library proxy (stdproxy), and through the sidecar's request
+// path, and compares what the client and the app see. The table differences has what the two proxies do differently, and the table changes what
+// the sidecar changes, each with its reason; docs/design/0031-http1-engine.md has the same lists. Everything runs in bubbles of testing/synctest.
 package differential
 
 import (
@@ -7,59 +8,64 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
+	"testing/synctest"
 )
 
-// workers is how many worlds work off the cases of one document.
+// workers is how many worlds work off the cases.
 const workers = 4
 
-// TestDifferential runs every case through both proxies.
+// TestDifferential runs every case at the app itself and through both proxies.
 func TestDifferential(t *testing.T) {
-	if raced {
-		t.Skip("run it without the race detector: make differential")
+	all := allCases(t)
+	cases := make([]testCase, 0, len(all))
+	for at := 0; at < len(all); at += step { // the cases of a group follow one another
+		cases = append(cases, all[at])
 	}
-	cases := allCases(t)
-	used := newUse()
+	old, direct := newUse(differences), newUse(changes)
 	t.Run("cases", func(t *testing.T) {
-		for name, document := range documents() {
-			t.Run(name, func(t *testing.T) {
+		for i := range workers {
+			t.Run(fmt.Sprint(i), func(t *testing.T) {
 				t.Parallel()
-				compareAll(t, cases, used, func() *world { return newWorld(t, document) })
+				synctest.Test(t, func(t *testing.T) {
+					w := newWorld(t)
+					for at := i; at < len(cases); at += workers {
+						w.compare(t, &cases[at], old, direct)
+					}
+				})
 			})
 		}
 	})
-	if !t.Failed() && os.Getenv("DIFFERENTIAL_CASE") == "" {
-		used.check(t)
+	t.Logf("%d of %d cases", len(cases), len(all))
+	if !t.Failed() && step == 1 && os.Getenv("DIFFERENTIAL_CASE") == "" {
+		old.check(t)
+		direct.check(t)
 	}
 }
 
-// compareAll works off the cases in several worlds.
-func compareAll(t *testing.T, cases []testCase, used *use, open func() *world) {
-	next := make(chan *testCase)
-	var wait sync.WaitGroup
-	for range workers {
-		w := open()
-		wait.Go(func() {
-			for c := range next {
-				w.compare(t, c, used)
-			}
-		})
+// compare runs one case at the app itself and through both proxies, and fails if the sidecar differs from one of the others in what is not
+// listed.
+func (w *world) compare(t *testing.T, c *testCase, listed, changed *use) {
+	for name, path := range w.paths {
+		c.document = name
+		old, new := w.try(path.old, c), w.try(path.new, c)
+		asRead := new.asRead()
+		listed.compare(t, c, "standard library", old, new)
+		if name == noSections { // what a section changes, it is there for
+			changed.compare(t, c, "app", w.tryDirect(c, asRead), asRead)
+		}
 	}
-	for i := range cases {
-		next <- &cases[i]
-	}
-	close(next)
-	wait.Wait()
 }
 
-// compare runs one case through both proxies, and fails if they differ in what is not listed.
-func (w *world) compare(t *testing.T, c *testCase, used *use) {
-	old, new := w.try(w.old, c), w.try(w.new, c)
-	before := [2]string{old.String(), new.String()}
-	used.apply(c, old, new)
-	if a, b := old.String(), new.String(); a != b {
-		t.Errorf("%s:\n%s%s", c.name, show(c), diff(before[0], before[1]))
+// compare fails if two outcomes differ in what is not listed; from is where before is from, and after is that of the sidecar.
+func (u *use) compare(t *testing.T, c *testCase, from string, before, after *outcome) {
+	if before.equal(after) {
+		return
+	}
+	texts := [2]string{before.String(), after.String()}
+	u.apply(c, before, after)
+	if !before.equal(after) {
+		t.Errorf("%s, %s:\n%s%s\nnot listed:\n%s", c.name, c.document, show(c), diff(from, texts[0], texts[1]), diff(from, before.String(), after.String()))
 	}
 }
 
@@ -78,22 +84,22 @@ func show(c *testCase) string {
 	return text + "\n"
 }
 
-// diff returns the lines that differ, with their neighbours.
-func diff(old, new string) string {
-	a, b := strings.Split(old, "\n"), strings.Split(new, "\n")
+// diff returns the lines that differ. from is where before is from, and after is that of the sidecar.
+func diff(from, before, after string) string {
+	a, b := strings.Split(before, "\n"), strings.Split(after, "\n")
 	var out strings.Builder
 	for _, line := range a {
 		if !slices.Contains(b, line) {
-			fmt.Fprintf(&out, "  standard library: %s\n", line)
+			fmt.Fprintf(&out, "  %s: %s\n", from, line)
 		}
 	}
 	for _, line := range b {
 		if !slices.Contains(a, line) {
-			fmt.Fprintf(&out, "  sidecar:          %s\n", line)
+			fmt.Fprintf(&out, "  sidecar: %s\n", line)
 		}
 	}
 	if out.Len() == 0 {
-		fmt.Fprintf(&out, "standard library:\n%s\nsidecar:\n%s", old, new)
+		fmt.Fprintf(&out, "%s:\n%s\nsidecar:\n%s", from, before, after)
 	}
 	return out.String()
 }

@@ -4,7 +4,6 @@ package stdproxy
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"log"
 	"log/slog"
@@ -24,39 +23,42 @@ import (
 	"github.com/posterndev/postern/test/differential/stdproxy/upstream"
 )
 
+// Config says what a proxy serves, and how it reaches the app.
+type Config struct {
+	Document *compiled.Policy
+	Listener net.Listener
+	// App is the host:port of the app, and Dial connects to it.
+	App  string
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+}
+
 // Proxy is a running proxy.
 type Proxy struct {
-	// Addr is host:port.
-	Addr string
-
 	server    *http.Server
 	app       *upstream.Proxy
 	snapshot  *chain.Snapshot
 	resources *resources.Resources
 }
 
-// Start serves the document in front of the app at host:port.
-func Start(document *compiled.Policy, app string) (*Proxy, error) {
-	logger := slog.New(slog.DiscardHandler)
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, fmt.Errorf("opening the port: %w", err)
-	}
-	p := &Proxy{Addr: listener.Addr().String()}
+// Start serves the document in front of the app.
+func Start(c Config) (*Proxy, error) {
+	logger, p := slog.New(slog.DiscardHandler), &Proxy{}
+	var err error
 	if p.resources, err = resources.New(resources.Config{Registerer: prometheus.NewRegistry(), Logger: logger, SecretsDir: os.TempDir()}); err != nil {
 		return nil, err
 	}
-	if p.app, err = upstream.New(upstream.Config{Target: func(netip.AddrPort) string { return app }, Logger: logger}); err != nil {
+	p.app, err = upstream.New(upstream.Config{Target: func(netip.AddrPort) string { return c.App }, DialContext: c.Dial, Logger: logger})
+	if err != nil {
 		return nil, err
 	}
-	port := netip.MustParseAddrPort(p.Addr).Port()
-	p.snapshot, err = chain.Build(document, chain.Config{Resources: p.resources, App: p.app, Local: local, OnlyPort: port, Logger: logger})
+	port := netip.MustParseAddrPort(c.Listener.Addr().String()).Port()
+	p.snapshot, err = chain.Build(c.Document, chain.Config{Resources: p.resources, App: p.app, Local: local, OnlyPort: port, Logger: logger})
 	if err != nil {
 		return nil, err
 	}
 	p.snapshot.Activate()
 	p.server = newServer(p.snapshot)
-	go func() { _ = p.server.Serve(framing.Listener(listener, framing.Config{Respond: p.refuse})) }() // Close ends it
+	go func() { _ = p.server.Serve(framing.Listener(c.Listener, framing.Config{Respond: p.refuse})) }() // Close ends it
 	return p, nil
 }
 
@@ -77,7 +79,7 @@ func newServer(handler http.Handler) *http.Server {
 	protocols := &http.Protocols{}
 	protocols.SetHTTP1(true)
 	return &http.Server{
-		Handler:                      withStallTimeouts(stallConfig{stall: stallTimeout}, framing.Upgrades(withUpgrades(handler))),
+		Handler:                      withStallTimeouts(stallConfig{stall: stallTimeout}, framing.Upgrades(WithUpgrades(handler))),
 		Protocols:                    protocols,
 		ReadHeaderTimeout:            readHeaderTimeout,
 		IdleTimeout:                  idleTimeout,
@@ -88,8 +90,8 @@ func newServer(handler http.Handler) *http.Server {
 	}
 }
 
-// withUpgrades relays upgraded connections with small buffers.
-func withUpgrades(next http.Handler) http.Handler {
+// WithUpgrades relays upgraded connections with small buffers.
+func WithUpgrades(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if len(r.Header["Upgrade"]) > 0 {
 			u := &upgradeWriter{}
