@@ -126,7 +126,7 @@ func TestAdmission(t *testing.T) {
 
 // testKeys checks that one small response of a real API server has the key of every policy.
 func testKeys(t *testing.T, namespace string, count int) {
-	config := rest.CopyConfig(shared.env.Config)
+	config := rest.CopyConfig(shared.Config)
 	var requests, size atomic.Int64
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return counter{next, &requests, &size} })
 	lister, err := index.NewKeyLister(config)
@@ -297,7 +297,7 @@ func benchClients(t *testing.T) []client.Client {
 	t.Helper()
 	var out []client.Client
 	for range 8 {
-		config := rest.CopyConfig(shared.env.Config)
+		config := rest.CopyConfig(shared.Config)
 		config.QPS, config.Dial = -1, (&net.Dialer{}).DialContext // a transport of its own
 		c, err := client.New(config, client.Options{Scheme: shared.Scheme()})
 		if err != nil {
@@ -312,7 +312,7 @@ func benchClients(t *testing.T) []client.Client {
 // alone, and while other objects are written.
 func benchReads(t *testing.T, namespace string) {
 	t.Helper()
-	lister, err := index.NewKeyLister(shared.env.Config)
+	lister, err := index.NewKeyLister(shared.Config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -392,7 +392,7 @@ func bench(t *testing.T, address, what string, once func(int) error) {
 func webhookCaller(t *testing.T) func(*corev1.Pod) error {
 	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, MaxIdleConnsPerHost: 64}
 	t.Cleanup(transport.CloseIdleConnections)
-	url := fmt.Sprintf("https://localhost:%d%s", shared.ports[0], inject.Path)
+	url := fmt.Sprintf("https://localhost:%d%s", shared.Ports.Webhook, inject.Path)
 	return func(pod *corev1.Pod) error {
 		object, err := json.Marshal(pod)
 		if err != nil {

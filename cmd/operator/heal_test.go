@@ -49,11 +49,11 @@ func TestMissingWebhookIsReported(t *testing.T) {
 	policy := newPolicy(ns, "orders", "orders")
 	create(t, policy)
 	wantCondition(t, policy, v1alpha1.ConditionProgrammed, yes, v1alpha1.ReasonProgrammed)
-	if err := shared.Delete(t.Context(), shared.webhookConfiguration()); err != nil {
+	if err := shared.Delete(t.Context(), shared.PodWebhook()); err != nil {
 		t.Fatal(err)
 	}
 	c := wantCondition(t, policy, v1alpha1.ConditionProgrammed, no, v1alpha1.ReasonWebhookMissing)
-	create(t, shared.webhookConfiguration())
+	create(t, shared.PodWebhook())
 	if !strings.Contains(c.Message, `MutatingWebhookConfiguration "postern" is missing: restore it with helm upgrade`) {
 		t.Errorf("Programmed says %q", c.Message)
 	}

@@ -212,7 +212,7 @@ func expired(t *testing.T, genuine string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pem, err := os.ReadFile(filepath.Join(shared.env.ControlPlane.APIServer.CertDir, "sa-signer.key"))
+	pem, err := os.ReadFile(filepath.Join(shared.Dir, "sa-signer.key"))
 	if err != nil {
 		t.Fatal(err)
 	}

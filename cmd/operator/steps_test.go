@@ -134,7 +134,7 @@ func tokenOf(t *testing.T, namespace string, pod *corev1.Pod, audience string) s
 	if pod != nil {
 		request.Spec.BoundObjectRef = &authnv1.BoundObjectReference{Kind: "Pod", APIVersion: "v1", Name: pod.Name, UID: pod.UID}
 	}
-	got, err := shared.http.CoreV1().ServiceAccounts(namespace).CreateToken(t.Context(), "app", request, metav1.CreateOptions{})
+	got, err := shared.HTTP.CoreV1().ServiceAccounts(namespace).CreateToken(t.Context(), "app", request, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -42,7 +42,7 @@ func (w *warnings) want(t *testing.T, text string) {
 func userClient(t *testing.T) (client.Client, *warnings) {
 	t.Helper()
 	received := &warnings{}
-	config := rest.CopyConfig(shared.env.Config)
+	config := rest.CopyConfig(shared.Config)
 	config.WarningHandler = received
 	c, err := client.New(config, client.Options{Scheme: shared.Scheme()})
 	if err != nil {
