@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"slices"
@@ -292,14 +291,11 @@ func benchAdmission(t *testing.T, address, namespace string) {
 	bench(t, address, "stored pods without the webhook", creating(unlabelled))
 }
 
-// benchClients returns clients with a connection each. The API server serves at most 100 requests of a connection at once.
 func benchClients(t *testing.T) []client.Client {
 	t.Helper()
 	var out []client.Client
 	for range 8 {
-		config := rest.CopyConfig(shared.Config)
-		config.QPS, config.Dial = -1, (&net.Dialer{}).DialContext // a transport of its own
-		c, err := client.New(config, client.Options{Scheme: shared.Scheme()})
+		c, err := shared.NewClient()
 		if err != nil {
 			t.Fatal(err)
 		}

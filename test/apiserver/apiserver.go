@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -121,6 +122,13 @@ func (s *Server) install(ctx context.Context, root string) error {
 		}
 	}
 	return nil
+}
+
+// NewClient returns a client with a connection of its own. The API server serves at most 100 requests of a connection at once.
+func (s *Server) NewClient() (client.Client, error) {
+	config := rest.CopyConfig(s.Config)
+	config.Dial = (&net.Dialer{}).DialContext // a transport of its own
+	return client.New(config, client.Options{Scheme: s.Scheme()})
 }
 
 // addOperator adds the operator's user.

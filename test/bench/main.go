@@ -34,6 +34,11 @@ type settings struct {
 	// requests in a turn with a new token each.
 	clients, fresh int
 	turn           time.Duration
+	// scales are the numbers of policies of the operator's rows, pods the number of pods beside the most policies, and fleetSizes the
+	// numbers of those that have one policy. creation is the time for which pods are created at a fixed rate.
+	scales, fleetSizes []int
+	pods               int
+	creation           time.Duration
 	// rows are the parts of the bench to run.
 	rows string
 	// write is whether the tables and plots are written into docs.
@@ -55,14 +60,18 @@ func parse(args []string) (settings, error) {
 	flags.IntVar(&s.clients, "clients", 32, "connections of the request rows")
 	flags.IntVar(&s.fresh, "fresh", 2000, "requests with a new token each, in one round")
 	flags.DurationVar(&s.turn, "turn", 1500*time.Millisecond, "time of one row in one round")
-	flags.StringVar(&s.rows, "rows", "", "run only these parts, separated by commas: requests, latency, memory, curves, revocation, cost, audit; or groups of them: "+
+	flags.StringVar(&s.rows, "rows", "", "run only these parts, separated by commas: requests, latency, memory, curves, revocation, cost, audit, operator; or groups of them: "+
 		"requests/postern, /cold, /peers, /h2c, /tls; curves/routes, /providers, /connections, /bodies, /revocations, /replicas")
 	flags.BoolVar(&s.write, "write", false, "write the tables into docs/bench.md and the plots into docs/benchmarks")
+	flags.IntVar(&s.pods, "pods", 10000, "pods of the operator's rows, each with a simulated sidecar")
+	flags.DurationVar(&s.creation, "creation", 20*time.Second, "time for which pods are created at a fixed rate, in each way")
 	quick := flags.Bool("quick", false, "shorter turns and two repetitions, for a first look")
+	s.scales, s.fleetSizes = []int{1000, 5000}, []int{10, 100, 1000}
 	if err := flags.Parse(args); err != nil {
 		return s, err
 	}
 	if *quick {
+		s.scales, s.fleetSizes, s.pods, s.creation = []int{1000}, []int{10, 100}, 1000, 5*time.Second
 		s.turn, s.repetitions, s.fresh, s.rounds, s.pollRounds = 400*time.Millisecond, 2, 500, 8, 2
 	}
 	for _, n := range []int{s.fleet, s.rounds, s.pollRounds, s.requests, s.connections, s.logins, s.events, s.repetitions, s.clients, s.fresh} {
@@ -100,7 +109,7 @@ func run(ctx context.Context, s settings, out, progress io.Writer) error {
 	for _, part := range []struct {
 		name string
 		run  func(context.Context) error
-	}{{"revocation", b.revocation}, {"cost", b.cost}, {"audit", b.audit}} {
+	}{{"revocation", b.revocation}, {"cost", b.cost}, {"audit", b.audit}, {"operator", b.operator}} {
 		if !b.selected(part.name) {
 			continue
 		}

@@ -219,19 +219,29 @@ func (p *proxy) resident() (rss, anonymous float64, err error) {
 		return 0, 0, err
 	}
 	for _, pid := range pids {
-		content, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		fields, err := statusOf(pid)
 		if err != nil {
-			return 0, 0, fmt.Errorf("reading the memory of process %d: %w", pid, err)
+			return 0, 0, err
 		}
-		for line := range strings.Lines(string(content)) {
-			var kib float64
-			if _, err := fmt.Sscanf(line, "VmRSS: %f kB", &kib); err == nil {
-				rss += kib / 1024
-			}
-			if _, err := fmt.Sscanf(line, "RssAnon: %f kB", &kib); err == nil {
-				anonymous += kib / 1024
-			}
-		}
+		rss += fields["VmRSS"]
+		anonymous += fields["RssAnon"]
 	}
 	return rss, anonymous, nil
+}
+
+// statusOf returns the sizes in /proc/PID/status in MiB, by their names: proc_pid_status(5).
+func statusOf(pid int) (map[string]float64, error) {
+	content, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return nil, fmt.Errorf("reading the memory of process %d: %w", pid, err)
+	}
+	out := map[string]float64{}
+	for line := range strings.Lines(string(content)) {
+		name, value, _ := strings.Cut(line, ":")
+		var kib float64
+		if _, err := fmt.Sscanf(value, "%f kB", &kib); err == nil {
+			out[name] = kib / 1024
+		}
+	}
+	return out, nil
 }

@@ -32,8 +32,16 @@ func need() error {
 
 // build compiles the measured programs and the peers from this tree.
 func build(ctx context.Context, dir string) error {
-	const module = "github.com/posterndev/postern/"
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", dir+"/", module+"cmd/postern", module+"cmd/sidecar", module+"hack/sample-app", module+"test/bench/peer", module+"test/bench/upstream", module+"test/bench/recorder")
+	return goBuild(ctx, dir, "cmd/postern", "cmd/sidecar", "hack/sample-app", "test/bench/peer", "test/bench/upstream", "test/bench/recorder")
+}
+
+// goBuild compiles packages of this module into dir.
+func goBuild(ctx context.Context, dir string, packages ...string) error {
+	args := []string{"build", "-trimpath", "-o", dir + "/"}
+	for _, p := range packages {
+		args = append(args, "github.com/posterndev/postern/"+p)
+	}
+	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("building: %w\n%s", err, out)
