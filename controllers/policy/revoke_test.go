@@ -135,7 +135,7 @@ func TestRevocationConcerns(t *testing.T) {
 	q := workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[reconcile.Request]())
 	defer q.ShutDown()
 	r := newTestReconciler(c, clocktesting.NewFakePassiveClock(created))
-	h := gathering(0, r.ofRevocation)
+	h := gathering(newSpacing(0, 0, r.cfg.Clock), r.ofRevocation)
 	old := tokenRevocation("r", "j")
 	changed := old.DeepCopy()
 	changed.Labels = map[string]string{"x": "y"}

@@ -29,10 +29,11 @@ import (
 	"github.com/posterndev/postern/controllers/status"
 )
 
-// podDelay combines the changes of many pods into one reconcile. revocationDelay combines those of TokenRevocations into one
-// document, because every sidecar fetches each document.
+// podDelay combines the changes of many pods into one reconcile, and podPace is the time between two reconciles of a policy whose pods
+// go on changing. revocationDelay combines those of TokenRevocations into one document, because every sidecar fetches each document.
 const (
 	podDelay        = 100 * time.Millisecond
+	podPace         = time.Second
 	revocationDelay = 50 * time.Millisecond
 )
 
@@ -55,9 +56,9 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		WatchesMetadata(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.ofNamespace),
 			builder.WithPredicates(predicate.LabelChangedPredicate{})).
 		Watches(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(ofConfigMap)).
-		Watches(&v1alpha1.TokenRevocation{}, gathering(revocationDelay, r.ofRevocation),
+		Watches(&v1alpha1.TokenRevocation{}, gathering(newSpacing(revocationDelay, 0, r.cfg.Clock), r.ofRevocation),
 			builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		Watches(&corev1.Pod{}, gathering(podDelay, r.ofPod), builder.WithPredicates(predicate.Funcs{UpdateFunc: podChanged}))
+		Watches(&corev1.Pod{}, gathering(newSpacing(podDelay, podPace, r.cfg.Clock), r.ofPod), builder.WithPredicates(predicate.Funcs{UpdateFunc: podChanged}))
 	if r.cfg.Webhook != "" {
 		b = b.Watches(&admissionv1.MutatingWebhookConfiguration{}, handler.EnqueueRequestsFromMapFunc(r.everyPolicy),
 			builder.WithPredicates(predicate.GenerationChangedPredicate{}))
@@ -111,14 +112,14 @@ func ofConfigMap(_ context.Context, object client.Object) []reconcile.Request {
 	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: cm.Namespace, Name: policy}}}
 }
 
-// gathering enqueues the requests that of returns for the objects of an event, after a delay that combines many events into one
-// reconcile. If an object's labels changed, the policies that matched the old labels are enqueued as well.
-func gathering(delay time.Duration, of handler.MapFunc) handler.EventHandler {
+// gathering enqueues the requests that of returns for the objects of an event, spaced so that many events cause few reconciles. If an
+// object's labels changed, the policies that matched the old labels are enqueued as well.
+func gathering(spaced *spacing, of handler.MapFunc) handler.EventHandler {
 	type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 	enqueue := func(ctx context.Context, q queue, objects ...client.Object) {
 		for _, object := range objects {
 			for _, request := range of(ctx, object) {
-				q.AddAfter(request, delay)
+				q.AddAfter(request, spaced.next(request))
 			}
 		}
 	}
