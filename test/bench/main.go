@@ -15,6 +15,9 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/go-logr/logr"
+	ctrl "sigs.k8s.io/controller-runtime"
 )
 
 // settings are the sizes of the measurements.
@@ -85,6 +88,7 @@ func parse(args []string) (settings, error) {
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	ctrl.SetLogger(logr.Discard()) // of the clients of an API server
 	signal.Ignore(syscall.SIGPIPE) // after a closed pipe the programs must still be stopped
 	s, err := parse(os.Args[1:])
 	if err == nil {
