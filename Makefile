@@ -72,10 +72,11 @@ e2e: tools ## Run the tests on a real node
 	@test/e2e/run.sh
 
 .PHONY: bench
-bench: ## Measure the cost of a request beside nginx, HAProxy and others, revocation, logins and audit; BENCH=-quick for a first look
+bench: ## Measure the cost of a request beside nginx, HAProxy and others, revocation, logins, audit and the operator; BENCH=-quick for a first look
 	@hack/cluster/packages.sh bench
 	@hack/cluster/build.sh oauth2-proxy
-	@go run ./test/bench $(BENCH)
+	@hack/cluster/build.sh envtest
+	@eval "$$(hack/cluster/env.sh)"; go run ./test/bench $(BENCH)
 
 .PHONY: attack
 attack: ## Flood a sidecar on this machine for ATTACK_TIME (default 10m) beside honest clients, and print how they fare

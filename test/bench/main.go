@@ -1,7 +1,7 @@
 // Command bench measures the cost of Postern and the time from revocation to refusal, on this machine: `make bench`. Each figure
 // is shown beside that of a named peer in the same run, the reverse proxy of ./peer, because a time alone says more about the
-// machine. It starts a Redis, a PostgreSQL, an app, sidecars (`postern run`) and peers on free ports of 127.0.0.1, and stops them at the end.
-// It writes nothing into the tree. docs/bench.md explains the tables.
+// machine. It starts a Redis, a PostgreSQL, an app, sidecars (`postern run`), peers, and an API server with an operator on free ports of
+// 127.0.0.1, and stops them at the end. It writes into the tree only with -write. docs/bench.md explains the tables.
 package main
 
 import (
@@ -18,6 +18,8 @@ import (
 
 	"github.com/go-logr/logr"
 	ctrl "sigs.k8s.io/controller-runtime"
+
+	"github.com/posterndev/postern/test/apiserver"
 )
 
 // settings are the sizes of the measurements.
@@ -42,6 +44,8 @@ type settings struct {
 	scales, fleetSizes []int
 	pods               int
 	creation           time.Duration
+	// settle is the time after which an idle operator's memory is read, and held the time for which sidecars only poll.
+	settle, held time.Duration
 	// rows are the parts of the bench to run.
 	rows string
 	// write is whether the tables and plots are written into docs.
@@ -69,15 +73,15 @@ func parse(args []string) (settings, error) {
 	flags.IntVar(&s.pods, "pods", 10000, "pods of the operator's rows, each with a simulated sidecar")
 	flags.DurationVar(&s.creation, "creation", 20*time.Second, "time for which pods are created at a fixed rate, in each way")
 	quick := flags.Bool("quick", false, "shorter turns and two repetitions, for a first look")
-	s.scales, s.fleetSizes = []int{1000, 5000}, []int{10, 100, 1000}
+	s.scales, s.fleetSizes, s.settle, s.held = []int{1000, 5000}, []int{10, 100, 1000}, 10*time.Second, 30*time.Second
 	if err := flags.Parse(args); err != nil {
 		return s, err
 	}
 	if *quick {
-		s.scales, s.fleetSizes, s.pods, s.creation = []int{1000}, []int{10, 100}, 1000, 5*time.Second
+		s.scales, s.fleetSizes, s.pods, s.creation, s.settle, s.held = []int{1000}, []int{10, 100}, 1000, 5*time.Second, 3*time.Second, 10*time.Second
 		s.turn, s.repetitions, s.fresh, s.rounds, s.pollRounds = 400*time.Millisecond, 2, 500, 8, 2
 	}
-	for _, n := range []int{s.fleet, s.rounds, s.pollRounds, s.requests, s.connections, s.logins, s.events, s.repetitions, s.clients, s.fresh} {
+	for _, n := range []int{s.fleet, s.rounds, s.pollRounds, s.requests, s.connections, s.logins, s.events, s.repetitions, s.clients, s.fresh, s.pods} {
 		if n < 1 {
 			return s, errors.New("all counts must be at least 1")
 		}
@@ -107,6 +111,9 @@ func run(ctx context.Context, s settings, out, progress io.Writer) error {
 		return err
 	}
 	defer b.close()
+	if b.selected("operator") && os.Getenv(apiserver.Assets) == "" {
+		return apiserver.ErrAssets
+	}
 	if err := b.suites(ctx); err != nil {
 		return err
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -165,6 +164,3 @@ func (o *operators) parallel(ctx context.Context, n int, do func(ctx context.Con
 		return do(ctx, c, i)
 	})
 }
-
-// settle is the time after which an idle operator's memory is read.
-const settle = 10 * time.Second

@@ -14,7 +14,7 @@ import (
 type population struct {
 	pods int
 	// counted is the use from the first pod until the statuses count all, connected from the first sidecar's poll until all statuses
-	// have them as current, and held is for heldTime in which nothing changes.
+	// have them as current, and held is for a time in which nothing changes.
 	counted, connected, held spent
 	// late is the time from the last pod until the statuses count all.
 	late time.Duration
@@ -22,9 +22,6 @@ type population struct {
 	ready time.Duration
 	again spent
 }
-
-// heldTime is longer than the operator holds a poll.
-const heldTime = 30 * time.Second
 
 // delivered is the time from a change until sidecars have it.
 type delivered struct {
@@ -144,11 +141,11 @@ func (o *operators) connect(ctx context.Context, p *population, all []*fleet, po
 	if p.connected, err = m.until(time.Now()); err != nil {
 		return err
 	}
-	time.Sleep(settle) // the reconciles that find nothing to do any more
+	time.Sleep(o.settle) // the reconciles that find nothing to do any more
 	if m, err = o.mark(); err != nil {
 		return err
 	}
-	time.Sleep(heldTime)
+	time.Sleep(o.held)
 	p.held, err = m.until(time.Now())
 	return err
 }

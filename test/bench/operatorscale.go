@@ -68,7 +68,7 @@ func (o *operators) scale(ctx context.Context, n int) (*scale, error) {
 	if m, err = o.mark(); err != nil {
 		return nil, err
 	}
-	time.Sleep(settle)
+	time.Sleep(o.settle)
 	if s.idle, err = m.until(time.Now()); err != nil {
 		return nil, err
 	}
@@ -103,7 +103,7 @@ func (o *operators) again(ctx context.Context, s *scale) error {
 			break
 		}
 	}
-	time.Sleep(settle)
+	time.Sleep(o.settle)
 	var err error
 	s.settled, _, err = o.memory()
 	return err
