@@ -71,7 +71,7 @@ func parse(args []string) (settings, error) {
 		"requests/postern, /cold, /peers, /h2c, /tls; curves/routes, /providers, /connections, /bodies, /revocations, /replicas")
 	flags.BoolVar(&s.write, "write", false, "write the tables into docs/bench.md and the plots into docs/benchmarks")
 	flags.IntVar(&s.pods, "pods", 10000, "pods of the operator's rows, each with a simulated sidecar")
-	flags.DurationVar(&s.creation, "creation", 20*time.Second, "time for which pods are created at a fixed rate, in each way")
+	flags.DurationVar(&s.creation, "creation", 15*time.Second, "time for which pods are created at a fixed rate, in each way")
 	quick := flags.Bool("quick", false, "shorter turns and two repetitions, for a first look")
 	s.scales, s.fleetSizes, s.settle, s.held = []int{1000, 5000}, []int{10, 100, 1000}, 10*time.Second, 30*time.Second
 	if err := flags.Parse(args); err != nil {
@@ -80,6 +80,9 @@ func parse(args []string) (settings, error) {
 	if *quick {
 		s.scales, s.fleetSizes, s.pods, s.creation, s.settle, s.held = []int{1000}, []int{10, 100}, 1000, 5*time.Second, 3*time.Second, 10*time.Second
 		s.turn, s.repetitions, s.fresh, s.rounds, s.pollRounds = 400*time.Millisecond, 2, 500, 8, 2
+		if err := flags.Parse(args); err != nil { // what is given holds
+			return s, err
+		}
 	}
 	for _, n := range []int{s.fleet, s.rounds, s.pollRounds, s.requests, s.connections, s.logins, s.events, s.repetitions, s.clients, s.fresh, s.pods} {
 		if n < 1 {

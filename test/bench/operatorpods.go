@@ -71,7 +71,10 @@ func (o *operators) fleets(ctx context.Context, n int) error {
 	return o.printDelivered(rows)
 }
 
-// newFleets creates the policies of the fleets. The other pods are spread over the n policies.
+// podsPerPolicy is the number of pods of a policy, apart from those of o.fleetSizes.
+const podsPerPolicy = 20
+
+// newFleets creates the policies of the fleets. The other pods belong to some of the n policies.
 func (o *operators) newFleets(ctx context.Context, n int) ([]*fleet, error) {
 	var all []*fleet
 	left := o.pods
@@ -83,12 +86,11 @@ func (o *operators) newFleets(ctx context.Context, n int) ([]*fleet, error) {
 		f.size, left = size, left-size
 		all = append(all, f)
 	}
-	for i := range n {
-		f := newFleet(policyName(i))
-		f.size = (left + n - 1 - i) / n
-		if f.size > 0 {
-			all = append(all, f)
-		}
+	for i := 0; left > 0; i++ {
+		f := newFleet(policyName(i % n))
+		f.size = min(left, max(podsPerPolicy, (left+n-1)/n))
+		left -= f.size
+		all = append(all, f)
 	}
 	return all, o.view.await(ctx, "the fleets' policies to be ready", func() bool { return o.view.total.ready == n+len(o.fleetSizes) })
 }
