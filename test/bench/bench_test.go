@@ -4,14 +4,24 @@ import (
 	"bytes"
 	"io"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/go-logr/logr"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/posterndev/postern/api/v1alpha1"
 )
 
 // small are the minimum settings with which the bench works. The results are ignored: a test asserts no times.
 var small = settings{
 	fleet: 2, rounds: 4, pollRounds: 1, pause: time.Millisecond, requests: 40, connections: 4, logins: 8, events: 1000, repetitions: 1,
+	scales: []int{3, 12}, fleetSizes: []int{3}, pods: 8, creation: 200 * time.Millisecond,
 }
 
 func TestBench(t *testing.T) {
@@ -44,6 +54,72 @@ func TestBench(t *testing.T) {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in:\n%s", want, &out)
 		}
+	}
+}
+
+// TestOperatorRows checks that the operator's rows are measured. It needs the binaries of an API server.
+func TestOperatorRows(t *testing.T) {
+	t.Chdir(filepath.Join("..", ".."))
+	ctrl.SetLogger(logr.Discard())
+	var out bytes.Buffer
+	b, err := newBench(t.Context(), small, &out, t.Output())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.close)
+	if err := b.operator(t.Context()); err != nil {
+		t.Fatalf("%v\n%s", err, &out)
+	}
+	for _, want := range []string{
+		"3 policies", "12 policies", "until its document is written", "pods without the webhook", "the webhook alone",
+		"as the API server measures it", "8 pods beside 12 policies", "3 sidecars",
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in:\n%s", want, &out)
+		}
+	}
+}
+
+func TestHistogram(t *testing.T) {
+	after := histogram{count: 110, sum: 12, within: map[float64]float64{0.1: 60, 0.5: 109, 2.5: 110}}
+	before := histogram{count: 10, sum: 2, within: map[float64]float64{0.1: 10, 0.5: 10, 2.5: 10}}
+	h := after.minus(before)
+	if h.count != 100 || h.sum != 10 {
+		t.Errorf("the difference is %+v", h)
+	}
+	for q, want := range map[float64]time.Duration{0.5: 100 * time.Millisecond, 0.99: 500 * time.Millisecond, 1: 2500 * time.Millisecond} {
+		if got := h.atMost(q); got != want {
+			t.Errorf("a share of %v is within %s, want %s", q, got, want)
+		}
+	}
+}
+
+func TestView(t *testing.T) {
+	v := &view{policies: map[types.NamespacedName]policyState{}, changed: make(chan struct{})}
+	p := &v1alpha1.SecurityPolicy{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "orders", Generation: 1}}
+	ready := func(generation int64, matched int32) {
+		p = p.DeepCopy()
+		p.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, ObservedGeneration: generation}}
+		p.Status.Pods = &v1alpha1.PodCounts{Matched: matched, Injected: matched}
+	}
+	for _, step := range []struct {
+		name  string
+		event func()
+		want  policyState
+	}{
+		{"created", func() {}, policyState{}},
+		{"ready", func() { ready(1, 2) }, policyState{ready: 1, matched: 2, injected: 2}},
+		{"changed, and not seen yet", func() { p = p.DeepCopy(); p.Generation = 2 }, policyState{matched: 2, injected: 2}},
+		{"ready again", func() { ready(2, 3) }, policyState{ready: 1, matched: 3, injected: 3}},
+	} {
+		step.event()
+		v.storePolicy(p)
+		if v.total != step.want {
+			t.Errorf("%s: the total is %+v, want %+v", step.name, v.total, step.want)
+		}
+	}
+	if name := client.ObjectKeyFromObject(p); !v.is(name, 2, isReady) || v.is(name, 3, isReady) {
+		t.Errorf("the state is %+v", v.policies[name])
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	dto "github.com/prometheus/client_model/go"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -30,8 +31,8 @@ type admitted struct {
 	name string
 	once func(ctx context.Context, i int) error
 	took []time.Duration
-	// cpu is the operator's, for each pod.
-	cpu time.Duration
+	// cpu is the operator's, and server the API server's, both in all.
+	cpu, server time.Duration
 }
 
 // admission creates pods at podRate: with the webhook, without it, and calls the webhook alone. They take turns.
@@ -66,6 +67,10 @@ func (o *operators) admission(ctx context.Context, n int) error {
 
 // open calls w.once at podRate for a time, in an open loop. A time counts from when the call should have begun.
 func (o *operators) open(ctx context.Context, w *admitted, round int, during time.Duration) error {
+	serverBefore, err := o.serverCPU(ctx)
+	if err != nil {
+		return err
+	}
 	before, err := cpuTime(o.process.pid())
 	if err != nil {
 		return err
@@ -87,8 +92,12 @@ func (o *operators) open(ctx context.Context, w *admitted, round int, during tim
 		return err
 	}
 	after, err := cpuTime(o.process.pid())
+	if err != nil {
+		return err
+	}
+	serverAfter, err := o.serverCPU(ctx)
 	w.took = append(w.took, took...)
-	w.cpu += (after - before) / time.Duration(len(took)) / time.Duration(max(1, int(o.creation/during)))
+	w.cpu, w.server = w.cpu+after-before, w.server+serverAfter-serverBefore
 	return err
 }
 
@@ -194,16 +203,38 @@ func (h histogram) atMost(q float64) time.Duration {
 	return time.Duration(best * float64(time.Second))
 }
 
-// webhookMetric reads apiserver_admission_webhook_admission_duration_seconds of the pod webhook.
-func (o *operators) webhookMetric(ctx context.Context) (h histogram, err error) {
+// serverMetrics reads the API server's metrics.
+func (o *operators) serverMetrics(ctx context.Context) (map[string]*dto.MetricFamily, error) {
 	body, err := o.server.HTTP.RESTClient().Get().AbsPath("/metrics").Stream(ctx)
 	if err != nil {
-		return h, fmt.Errorf("reading the API server's metrics: %w", err)
+		return nil, fmt.Errorf("reading the API server's metrics: %w", err)
 	}
 	defer body.Close()
-	families, err := families(body)
+	out, err := families(body)
 	if err != nil {
-		return h, fmt.Errorf("reading the API server's metrics: %w", err)
+		return nil, fmt.Errorf("reading the API server's metrics: %w", err)
+	}
+	return out, nil
+}
+
+// serverCPU returns the API server's CPU time.
+func (o *operators) serverCPU(ctx context.Context) (time.Duration, error) {
+	families, err := o.serverMetrics(ctx)
+	if err != nil {
+		return 0, err
+	}
+	var seconds float64
+	for _, m := range families["process_cpu_seconds_total"].GetMetric() {
+		seconds += m.GetCounter().GetValue()
+	}
+	return time.Duration(seconds * float64(time.Second)), nil
+}
+
+// webhookMetric reads apiserver_admission_webhook_admission_duration_seconds of the pod webhook.
+func (o *operators) webhookMetric(ctx context.Context) (h histogram, err error) {
+	families, err := o.serverMetrics(ctx)
+	if err != nil {
+		return h, err
 	}
 	h.within = map[float64]float64{}
 	for _, m := range labelled(families["apiserver_admission_webhook_admission_duration_seconds"], "name", policy.WebhookName) {
