@@ -1,5 +1,5 @@
-// Package apiserver runs a real API server that has what the chart installs for the operator: CRDs, roles, Secrets, the default class and
-// the webhook configurations. The operator itself is started by the tests and the bench.
+// Package apiserver runs a real API server that has what the chart installs for the operator: CRDs, roles, Secrets, the default class,
+// the webhook configurations and the FlowSchemas. The operator itself is started by the tests and the bench.
 package apiserver
 
 import (

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
@@ -37,7 +38,7 @@ func (s *Server) objects(root string) ([]client.Object, error) {
 	if err != nil {
 		return nil, err
 	}
-	return append(append(out, webhooks...), roles...), nil
+	return slices.Concat(out, webhooks, roles, flowSchemas()), nil
 }
 
 // documentsIn returns the documents of a YAML file.

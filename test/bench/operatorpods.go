@@ -34,7 +34,7 @@ func (o *operators) fleets(ctx context.Context, n int) error {
 	if err := o.clients[0].DeleteAllOf(ctx, &corev1.Pod{}, client.InNamespace(namespaceOf(0)), client.GracePeriodSeconds(0)); err != nil {
 		return fmt.Errorf("deleting the pods of the admission rows: %w", err)
 	}
-	if err := o.view.await(ctx, "no pods", func() bool { return o.view.total.matched == 0 }); err != nil {
+	if err := o.await(ctx, "no pods", func() bool { return o.view.total.matched == 0 }); err != nil {
 		return err
 	}
 	all, err := o.newFleets(ctx, n)
@@ -92,7 +92,7 @@ func (o *operators) newFleets(ctx context.Context, n int) ([]*fleet, error) {
 		left -= f.size
 		all = append(all, f)
 	}
-	return all, o.view.await(ctx, "the fleets' policies to be ready", func() bool { return o.view.total.ready == n+len(o.fleetSizes) })
+	return all, o.await(ctx, "the fleets' policies to be ready", func() bool { return o.view.total.ready == n+len(o.fleetSizes) })
 }
 
 // count creates the pods, and measures until every status has the right number of pods.
@@ -110,7 +110,7 @@ func (o *operators) count(ctx context.Context, p *population, all []*fleet) ([]*
 		return nil, fmt.Errorf("creating pods: %w", err)
 	}
 	created := time.Now()
-	if err := o.view.await(ctx, "statuses that count all pods", func() bool { return o.view.total.matched == p.pods && o.view.total.injected == p.pods }); err != nil {
+	if err := o.await(ctx, "statuses that count all pods", func() bool { return o.view.total.matched == p.pods && o.view.total.injected == p.pods }); err != nil {
 		return nil, err
 	}
 	p.late = time.Since(created)
@@ -153,7 +153,7 @@ func (o *operators) connect(ctx context.Context, p *population, all []*fleet, po
 }
 
 func (o *operators) current(ctx context.Context, p *population) error {
-	return o.view.await(ctx, "statuses in which all sidecars are current", func() bool { return o.view.total.current == p.pods })
+	return o.await(ctx, "statuses in which all sidecars are current", func() bool { return o.view.total.current == p.pods })
 }
 
 // deliver changes the policy of a fleet, and measures until the last sidecar has the document, and until the status says that it is
@@ -170,7 +170,7 @@ func (o *operators) deliver(ctx context.Context, f *fleet) (*delivered, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := o.view.await(ctx, "a status in which the policy is enforced", func() bool {
+		if err := o.await(ctx, "a status in which the policy is enforced", func() bool {
 			return o.view.is(f.policy, generation, func(s policyState) bool { return s.enforced == 1 && s.current == f.size })
 		}); err != nil {
 			return nil, err

@@ -46,7 +46,7 @@ func (o *operators) scale(ctx context.Context, n int) (*scale, error) {
 		return nil, fmt.Errorf("applying policies: %w", err)
 	}
 	s.applied = time.Since(m.at)
-	if err := o.view.await(ctx, "all policies to be ready", func() bool { return o.view.total.ready == n }); err != nil {
+	if err := o.await(ctx, "all policies to be ready", func() bool { return o.view.total.ready == n }); err != nil {
 		return nil, err
 	}
 	if s.first, err = m.until(time.Now()); err != nil {
@@ -131,11 +131,11 @@ func (o *operators) changes(ctx context.Context, n int) error {
 		if err != nil {
 			return err
 		}
-		if err := o.view.await(ctx, "the document of a changed policy", func() bool { return o.written(name, generation) }); err != nil {
+		if err := o.await(ctx, "the document of a changed policy", func() bool { return o.written(name, generation) }); err != nil {
 			return err
 		}
 		took = append(took, time.Since(began))
-		if err := o.view.await(ctx, "a changed policy to be ready", func() bool { return o.view.is(name, generation, isReady) }); err != nil {
+		if err := o.await(ctx, "a changed policy to be ready", func() bool { return o.view.is(name, generation, isReady) }); err != nil {
 			return err
 		}
 		ready = append(ready, time.Since(began))

@@ -136,10 +136,11 @@ func (v *view) is(name types.NamespacedName, generation int64, holds func(policy
 
 func isReady(s policyState) bool { return s.ready == 1 }
 
-// await waits until until returns true. It is called with the lock held.
-func (v *view) await(ctx context.Context, what string, until func() bool) error {
+// await waits until until returns true. It is called with the view's lock held. An operator that ends meanwhile is an error.
+func (o *operators) await(ctx context.Context, what string, until func() bool) error {
 	ctx, cancel := context.WithTimeout(ctx, quietLimit)
 	defer cancel()
+	v := o.view
 	for {
 		v.mu.Lock()
 		done, changed, total := until(), v.changed, v.total
@@ -150,6 +151,8 @@ func (v *view) await(ctx context.Context, what string, until func() bool) error 
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("waiting for %s, with %+v: %w", what, total, ctx.Err())
+		case <-o.process.done:
+			return fmt.Errorf("waiting for %s: %w", what, o.process.ended())
 		case <-changed:
 		}
 	}

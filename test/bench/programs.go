@@ -89,13 +89,21 @@ func (p *program) listens(ctx context.Context, address string) error {
 		}
 		select {
 		case <-p.done:
-			said, _ := os.ReadFile(p.log)
-			return fmt.Errorf("%s has ended: %s", p.name, said)
+			return p.ended()
 		case <-ctx.Done():
 			return fmt.Errorf("waiting for %s: %w", p.name, errors.Join(err, ctx.Err()))
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
+}
+
+// maxSaid bounds how much of a log an error quotes, in bytes.
+const maxSaid = 2 << 10
+
+// ended returns the error of a program that has ended, with the end of its log.
+func (p *program) ended() error {
+	said, _ := os.ReadFile(p.log)
+	return fmt.Errorf("%s has ended (%s): %s", p.name, p.cmd.ProcessState, said[max(0, len(said)-maxSaid):])
 }
 
 func (p *program) stop() {
