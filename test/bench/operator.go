@@ -23,7 +23,7 @@ const (
 	// applyClients is the number of clients that create objects, with a connection each.
 	applyClients = 8
 	// operatorLimit is the memory limit of the operator in the chart, in bytes.
-	operatorLimit = 512 << 20
+	operatorLimit = 1 << 30
 )
 
 // operators measures one operator, with the objects of one API server.
