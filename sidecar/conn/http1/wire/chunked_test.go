@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -93,6 +94,11 @@ func FuzzChunks(f *testing.F) {
 	})
 }
 
+var emptyFold = regexp.MustCompile(`\n(?:[ \t]+\r?\n)+`)
+
+// withoutEmptyFolds removes folded lines that are empty. net/http joins each of them with one more space, and ParseFields adds nothing.
+func withoutEmptyFolds(head []byte) []byte { return emptyFold.ReplaceAllLiteral(head, []byte("\n")) }
+
 // FuzzResponse: what this parser accepts, net/http accepts with the same status, fields and length of the body.
 func FuzzResponse(f *testing.F) {
 	for _, seed := range []string{
@@ -123,7 +129,7 @@ func FuzzResponse(f *testing.F) {
 		if err != nil {
 			return
 		}
-		in := bufio.NewReader(bytes.NewReader(b))
+		in := bufio.NewReader(io.MultiReader(bytes.NewReader(withoutEmptyFolds(b[:end])), bytes.NewReader(b[end:])))
 		res, err := http.ReadResponse(in, nil)
 		if err != nil {
 			t.Fatalf("%q is refused by net/http: %v", b, err)
@@ -147,7 +153,7 @@ func FuzzResponse(f *testing.F) {
 		for name, values := range want {
 			theirs := res.Header[name]
 			for i := range theirs {
-				theirs[i] = trimSpace(theirs[i]) // net/http leaves the space of an empty folded line
+				theirs[i] = trimSpace(theirs[i]) // net/http leaves the space of a value that begins on a folded line
 			}
 			if strings.Join(values, "\x00") != strings.Join(theirs, "\x00") {
 				t.Fatalf("%q: %s is %q; net/http: %q", b, name, values, res.Header[name])
