@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"crypto/ed25519"
-	"encoding/base64"
-	"encoding/pem"
 	"fmt"
 	"net"
 	"net/http"
@@ -15,7 +13,7 @@ import (
 	"time"
 
 	"github.com/posterndev/postern/api/compiled"
-	"github.com/posterndev/postern/test/freeport"
+	"github.com/posterndev/postern/test/podtest"
 )
 
 // podAddress returns the address of the pod in which the nth sidecar believes to be. Its app is on 127.0.0.1, at the same port.
@@ -31,84 +29,52 @@ func (s *suite) sidecarProcess(ctx context.Context, name string) (*proxy, string
 	if err != nil {
 		return nil, "", err
 	}
-	at, err := freeport.Addresses(3)
-	if err != nil {
-		return nil, "", err
-	}
-	var ports []string
-	for _, a := range at {
-		_, p, err := net.SplitHostPort(a)
-		if err != nil {
-			return nil, "", err
-		}
-		ports = append(ports, p)
-	}
 	number, err := net.LookupPort("tcp", port)
 	if err != nil {
 		return nil, "", err
 	}
 	binary := filepath.Join(s.dir, "sidecar")
 	address := net.JoinHostPort(podAddress(len(s.operators)), port)
-	environment, err := s.podEnvironment(ctx, name, uint16(number))
+	environment, admin, err := s.podEnvironment(ctx, name, uint16(number))
 	if err != nil {
 		return nil, "", err
 	}
-	environment = append(environment, compiled.EnvInboundPort+"="+ports[0], compiled.EnvAdminPort+"="+ports[1], compiled.EnvLoopbackPort+"="+ports[2], memoryLimit)
+	environment = append(environment, memoryLimit)
 	began := time.Now()
-	p, err := s.start(ctx, at[1], "sidecar-"+name, environment, binary)
+	p, err := s.start(ctx, admin, "sidecar-"+name, environment, binary)
 	if err != nil {
 		return nil, "", err
 	}
-	return &proxy{program: p, addresses: map[string]string{"plain": address, "admin": at[1]}, began: began}, binary, nil
+	return &proxy{program: p, addresses: map[string]string{"plain": address, "admin": admin}, began: began}, binary, nil
 }
 
-// podEnvironment writes what a pod's volumes have, and returns the environment that the webhook would set.
-func (s *suite) podEnvironment(ctx context.Context, name string, port uint16) ([]string, error) {
+// podEnvironment compiles the policy, and returns the environment of its sidecar and the address of its admin port.
+func (s *suite) podEnvironment(ctx context.Context, name string, port uint16) (environment []string, admin string, err error) {
 	file := filepath.Join(s.dir, name+"-pod.yaml")
 	if err := os.WriteFile(file, []byte(s.policy(name)), 0o600); err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	text, err := exec.CommandContext(ctx, filepath.Join(s.dir, "postern"), "compile", "-f", file).Output()
 	if err != nil {
-		return nil, fmt.Errorf("compiling the policy: %w", err)
+		return nil, "", fmt.Errorf("compiling the policy: %w", err)
 	}
 	policy, err := compiled.Decode(text)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	policy.Ports = []compiled.Port{{Number: port, Protocol: "HTTP"}}
-	public, private, err := ed25519.GenerateKey(nil)
+	_, private, err := ed25519.GenerateKey(nil)
 	if err != nil {
-		return nil, err
-	}
-	signed, err := compiled.Sign(policy, private)
-	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	dir, err := s.folder("pod-" + name)
 	if err != nil {
-		return nil, err
-	}
-	for file, content := range map[string][]byte{
-		compiled.DocumentKey: signed.Document, compiled.SignatureKey: []byte(base64.StdEncoding.EncodeToString(signed.Signature)), "token": []byte("t0ken"),
-	} {
-		if err := os.WriteFile(filepath.Join(dir, file), content, 0o600); err != nil {
-			return nil, err
-		}
-	}
-	declared, err := compiled.EncodeContainerPorts([]compiled.ContainerPort{{Name: "http", Number: port}})
-	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	address := podAddress(len(s.operators))
-	operator := s.idleOperator()
-	return []string{
-		compiled.EnvNamespace + "=" + policy.Namespace, compiled.EnvPolicy + "=" + policy.Name, compiled.EnvDocumentKey + "=" + base64.StdEncoding.EncodeToString(public),
-		compiled.EnvDocumentDir + "=" + dir, compiled.EnvSecretsDir + "=" + filepath.Join(s.dir, "secrets"), compiled.EnvOperatorURL + "=" + operator.URL,
-		compiled.EnvOperatorCA + "=" + string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: operator.Certificate().Raw})),
-		compiled.EnvOperatorTokenFile + "=" + filepath.Join(dir, "token"), compiled.EnvInterception + "=Takeover", compiled.EnvPodIPs + "=" + address,
-		compiled.EnvContainerPorts + "=" + declared,
-	}, nil
+	return podtest.Pod{
+		Address: address, Port: port, Secrets: filepath.Join(s.dir, "secrets"), Dir: dir, Operator: s.idleOperator(), Key: private,
+	}.Environment(policy)
 }
 
 // idleOperator answers each poll after some seconds, and has no newer document.
