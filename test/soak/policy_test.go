@@ -24,6 +24,8 @@ const (
 	hostName = "orders.example.com"
 	// certificateSecret is the Secret with the certificate.
 	certificateSecret = "orders-tls"
+	// redisTimeout is long, so that Redis is unavailable only when the schedule says so, on a machine that is busy with other tests as well.
+	redisTimeout = compiled.Duration(2 * time.Second)
 	// people is how many users the issuer has.
 	people = 50
 )
@@ -124,7 +126,7 @@ func policy(n int64, port uint16, redis string, keys json.RawMessage) *compiled.
 		},
 		Headers: &compiled.Headers{Preset: "Strict", HeaderRules: compiled.HeaderRules{Set: []compiled.HeaderField{{Name: "X-Revision", Value: strconv.FormatInt(n, 10)}}}},
 		CORS:    &compiled.CORS{AllowOrigins: []string{origin}, ExposeHeaders: []string{"X-Revision"}},
-		Redis:   &compiled.Redis{Mode: "Standalone", Addresses: []string{redis}, Timeout: compiled.Duration(250 * time.Millisecond)},
+		Redis:   &compiled.Redis{Mode: "Standalone", Addresses: []string{redis}, Timeout: redisTimeout},
 		Sidecar: compiled.SidecarOptions{AccessLog: "All", LogLevel: "info", DrainTimeout: seconds(10)},
 	}
 	if n%2 == 1 {
