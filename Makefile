@@ -63,9 +63,10 @@ tools: ## Install packages and build the cluster's binaries, where missing
 	@hack/cluster/build.sh
 
 .PHONY: unit
-unit: tools ## Run the tests that need no cluster: units, real Redis, PostgreSQL, Vault and API server; with the race detector
+unit: tools ## Run the tests that need no cluster: units, real Redis, PostgreSQL, Vault and API server, with the race detector; fuzz the HTTP/1.1 parser
 	@hack/cluster/build.sh vault
 	@eval "$$(hack/cluster/env.sh)"; go test -race -timeout 20m ./...
+	@FUZZTIME=10s hack/fuzz.sh ./sidecar/conn/http1/...
 
 .PHONY: e2e
 e2e: tools ## Run the tests on a real node
@@ -81,6 +82,11 @@ bench: ## Measure the cost of a request beside nginx, HAProxy and others, revoca
 .PHONY: attack
 attack: ## Flood a sidecar on this machine for ATTACK_TIME (default 10m) beside honest clients, and print how they fare
 	@go test -tags attack -count 1 -timeout 1h -v -run 'Long|Costs' ./test/attack
+
+.PHONY: soak
+soak: ## Run a sidecar for SOAK_TIME (default 10m) under mixed traffic with reloads, restarts, rotations and outages, and check that nothing fails or grows
+	@hack/cluster/packages.sh
+	@SOAK_TIME=$${SOAK_TIME:-10m} go test -count 1 -timeout 24h -v ./test/soak
 
 .PHONY: differential
 differential: ## Compare the request path with the app itself and with the previous path, on the standard library, with several thousand requests

@@ -97,9 +97,9 @@ func (i *issuer) keys(t *testing.T) json.RawMessage {
 // policy returns the nth version of the policy. Every response has its number in X-Revision. Odd ones differ in more.
 func policy(n int64, port uint16, redis string, keys json.RawMessage) *compiled.Policy {
 	seconds := func(n int) compiled.Duration { return compiled.Duration(time.Duration(n) * time.Second) }
-	limit := func(path string, perSecond int, onFailure compiled.FailureMode) compiled.RateLimit {
+	limit := func(path string, requests int, period compiled.Duration, onFailure compiled.FailureMode) compiled.RateLimit {
 		return compiled.RateLimit{
-			Name: path[1:], Match: []compiled.Match{{Paths: []string{path + "/**"}}}, Limit: perSecond, Burst: perSecond, Period: seconds(1),
+			Name: path[1:], Match: []compiled.Match{{Paths: []string{path + "/**"}}}, Limit: requests, Burst: requests, Period: period,
 			KeyBy: []compiled.RateLimitKey{{Type: compiled.KeyClientAddress}}, Mode: compiled.Enforce, OnFailure: onFailure,
 		}
 	}
@@ -122,7 +122,8 @@ func policy(n int64, port uint16, redis string, keys json.RawMessage) *compiled.
 		},
 		Revocation: &compiled.Revocation{MaxStaleness: seconds(1), OnFailure: compiled.Deny, Mode: compiled.Enforce},
 		RateLimits: []compiled.RateLimit{
-			limit("/open", 1_000_000, compiled.Allow), limit("/strict", 1_000_000, compiled.Deny), limit("/limited", 5, compiled.Allow),
+			limit("/open", 1_000_000, seconds(1), compiled.Allow), limit("/strict", 1_000_000, seconds(1), compiled.Deny),
+			limit("/limited", 3, seconds(3600), compiled.Allow),
 		},
 		Headers: &compiled.Headers{Preset: "Strict", HeaderRules: compiled.HeaderRules{Set: []compiled.HeaderField{{Name: "X-Revision", Value: strconv.FormatInt(n, 10)}}}},
 		CORS:    &compiled.CORS{AllowOrigins: []string{origin}, ExposeHeaders: []string{"X-Revision"}},
@@ -133,7 +134,7 @@ func policy(n int64, port uint16, redis string, keys json.RawMessage) *compiled.
 		p.Sidecar.AccessLog = "Errors"
 		p.Compression = &compiled.Compression{MinSize: 1024}
 		p.CORS.MaxAge = seconds(600)
-		p.RateLimits = append(p.RateLimits, limit("/another", 10, compiled.Allow))
+		p.RateLimits = append(p.RateLimits, limit("/another", 10, seconds(1), compiled.Allow))
 	}
 	return p
 }

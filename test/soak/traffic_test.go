@@ -73,7 +73,8 @@ func (c *client) strict() error {
 	return check(got, "GET /strict/a ", err)
 }
 
-// limited sends more than the limit allows. In an outage of Redis this sidecar counts for itself.
+// limited sends more than the limit allows. In an outage of Redis the sidecar counts for itself, and a Redis
+// without data counts from the start.
 func (c *client) limited() error {
 	got, err := c.send(c.any(), http.MethodGet, "/limited/a", nil, http.StatusOK)
 	if err != nil && strings.Contains(err.Error(), "/problems/rate-limited") {
