@@ -2,6 +2,8 @@
 # Runs every fuzz target of the module, one after the other.
 #
 #   FUZZTIME=30s hack/fuzz.sh [PACKAGE...]      the default is every package
+#
+# An input that fails is printed, and written to testdata/fuzz of its package.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 work=$(mktemp -d)
@@ -27,12 +29,24 @@ fuzz() {
 		echo "only the timeout was reported: no failing input was found"
 }
 
+# show PACKAGE: prints the failing inputs that the log names. The files themselves are lost with the machine of a CI.
+show() {
+	local dir file
+	dir=$(go list -f '{{.Dir}}' "$1")
+	sed -nE 's|^ *Failing input written to (.*)$|\1|p' "$work/log" | while read -r file; do
+		echo "== ${dir#"$PWD"/}/$file"
+		cat "$dir/$file"
+	done
+}
+
 main() {
 	local package name failed=()
 	(($#)) || set -- ./...
 	while read -r package name; do
 		echo "== $package $name"
-		fuzz "$package" "$name" || failed+=("$package $name")
+		fuzz "$package" "$name" && continue
+		failed+=("$package $name")
+		show "$package"
 	done < <(targets "$@")
 	((${#failed[@]} == 0)) || { printf 'failed: %s\n' "${failed[@]}" >&2 && exit 1; }
 }
