@@ -31,6 +31,8 @@ type app struct {
 	// conns has the state of each connection of HTTP, and upgraded those that are no longer of HTTP.
 	conns    map[net.Conn]http.ConnState
 	upgraded map[net.Conn]bool
+	// http2 has the sidecar's addresses of connections of HTTP/2.
+	http2 map[string]bool
 }
 
 // newApp returns an app that serves at address until the test ends.
@@ -60,7 +62,7 @@ func (a *app) start(t *testing.T) {
 	server.Protocols.SetUnencryptedHTTP2(true)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.server, a.conns, a.upgraded = server, map[net.Conn]http.ConnState{}, map[net.Conn]bool{}
+	a.server, a.conns, a.upgraded, a.http2 = server, map[net.Conn]http.ConnState{}, map[net.Conn]bool{}, map[string]bool{}
 	go func() { _ = server.Serve(l) }()
 }
 
@@ -91,12 +93,13 @@ func (a *app) follow(conn net.Conn, state http.ConnState) {
 	}
 }
 
-// closeIdle closes the connections on which no request is in progress, like an app whose keep-alive is short.
+// closeIdle closes the connections of HTTP/1.1 on which no request is in progress, like an app whose keep-alive is short. The sidecar looks at
+// such a connection before it uses it again. The end of a connection of HTTP/2 reaches net/http's Transport a little later.
 func (a *app) closeIdle() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for conn, state := range a.conns {
-		if state == http.StateIdle {
+		if state == http.StateIdle && !a.http2[conn.RemoteAddr().String()] {
 			_ = conn.Close()
 		}
 	}
@@ -112,6 +115,11 @@ func (a *app) open() int {
 // ServeHTTP serves a request: it responds to an upload with its checksum, to /bytes with what it is asked for, and otherwise with what it
 // has received.
 func (a *app) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.ProtoMajor == 2 {
+		a.mu.Lock()
+		a.http2[r.RemoteAddr] = true
+		a.mu.Unlock()
+	}
 	_, last, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
 	switch {
 	case r.ProtoMajor == 2 && strings.HasPrefix(r.Header.Get("Content-Type"), "application/grpc"):

@@ -13,6 +13,9 @@ import (
 	"github.com/posterndev/postern/test/servertest"
 )
 
+// closings is how often the app closes its unused connections in a row.
+const closings = 20
+
 // schedule repeats all faults in a random order, with a pause between two, until ctx ends. The first round is always complete.
 func (w *world) schedule(ctx context.Context, t *testing.T, pause time.Duration) {
 	random := rand.New(rand.NewPCG(w.seed, 0))
@@ -51,8 +54,12 @@ func (w *world) restartApp(t *testing.T, probe *client, pause time.Duration) {
 	})
 }
 
-func (w *world) closeIdle(*testing.T, *client, time.Duration) {
-	w.ledger.during(appCloses, w.app.closeIdle)
+// closeIdle makes the app close unused connections again and again. Soon after each time, other requests have used up those that are closed.
+func (w *world) closeIdle(t *testing.T, _ *client, pause time.Duration) {
+	for range closings {
+		w.ledger.during(appCloses, w.app.closeIdle)
+		rest(t.Context(), pause/closings)
+	}
 }
 
 // rotate replaces the certificate, and waits until new connections get it.

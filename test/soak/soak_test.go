@@ -55,7 +55,7 @@ func TestSoak(t *testing.T) {
 	}()
 	w.load(t, func(ctx context.Context) { rest(ctx, lasts/warmUp) })
 	before := w.settled(t)
-	pause := min(lasts/80, maxPause)
+	pause := min(lasts/40, maxPause)
 	var memory []use
 	w.load(t, func(ctx context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, lasts)

@@ -28,7 +28,8 @@ func kinds() []traffic {
 		{"preflights", 1, (*client).preflight},
 		{"strict limit", 2, (*client).strict},
 		{"exceeded limit", 1, (*client).limited},
-		{"uploads", 3, (*client).upload},
+		{"small uploads", 4, func(c *client) error { return c.upload(100) }},
+		{"uploads", 3, func(c *client) error { return c.upload(maxBody) }},
 		{"downloads", 3, (*client).download},
 		{"pipelined", 2, (*client).pipeline},
 		{"refused heads", 1, (*client).ambiguous},
@@ -84,8 +85,8 @@ func (c *client) limited() error {
 	return check(got, "GET /limited/a ", err)
 }
 
-func (c *client) upload() error {
-	content := pattern(c.random.IntN(maxBody + 1))
+func (c *client) upload(size int) error {
+	content := pattern(c.random.IntN(size + 1))
 	var body io.Reader = strings.NewReader(string(content))
 	if c.random.IntN(2) == 0 {
 		body = io.MultiReader(body) // of unknown length, so it is chunked
