@@ -103,11 +103,11 @@ func (w *world) redisFault(t *testing.T, probe *client, pause time.Duration, fai
 	})
 }
 
-// await waits until a request gets a status.
+// await waits until a request gets a status. Its user is unknown, so that the session must be looked up.
 func (w *world) await(t *testing.T, probe *client, path string, want int) {
 	t.Helper()
 	var err error
-	token := "Authorization: Bearer " + w.issuer.tokens[0]
+	token := "Authorization: Bearer " + w.issuer.stranger(t)
 	defer func() {
 		if t.Failed() {
 			t.Logf("the last result: %v", err)

@@ -36,6 +36,8 @@ type issuer struct {
 	tokens []string
 	// bad are tokens that no request may use.
 	bad []string
+	// strangers is how many tokens were made for users that the sidecar does not know yet.
+	strangers int
 }
 
 func newIssuer(t *testing.T) *issuer {
@@ -76,6 +78,13 @@ func (i *issuer) sign(t *testing.T, key *rsa.PrivateKey, n int, change map[strin
 		t.Fatal(err)
 	}
 	return signed
+}
+
+// stranger returns the token of a user that the sidecar has not seen.
+func (i *issuer) stranger(t *testing.T) string {
+	t.Helper()
+	i.strangers++
+	return i.sign(t, i.key, people+i.strangers, nil)
 }
 
 func subject(n int) string { return fmt.Sprintf("user-%d", n) }
@@ -120,7 +129,7 @@ func policy(n int64, port uint16, redis string, keys json.RawMessage) *compiled.
 			IdleTimeout: seconds(3600), AbsoluteTimeout: seconds(36000), WhenFull: "EvictOldest", Bind: "None", SubjectFrom: "sid",
 			OnFailure: compiled.Deny, Mode: compiled.Enforce,
 		},
-		Revocation: &compiled.Revocation{MaxStaleness: seconds(1), OnFailure: compiled.Deny, Mode: compiled.Enforce},
+		Revocation: &compiled.Revocation{MaxStaleness: seconds(5), OnFailure: compiled.Deny, Mode: compiled.Enforce},
 		RateLimits: []compiled.RateLimit{
 			limit("/open", 1_000_000, seconds(1), compiled.Allow), limit("/strict", 1_000_000, seconds(1), compiled.Deny),
 			limit("/limited", 3, seconds(3600), compiled.Allow),
