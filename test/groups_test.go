@@ -80,7 +80,7 @@ var groups = map[string]group{
 	"conn": {
 		may:    []string{"httpkit", "keys/secret", "keys/certificate"},
 		reason: "connections are below HTTP: they do not depend on policies, stages and logins",
-		order:  [][]string{{"http1", "listen", "passthrough", "probe", "redirect", "secure", "sockets", "websocket"}, {"framing", "capacity", "budget"}, {"share"}},
+		order:  [][]string{{"http1", "listen", "passthrough", "probe", "redirect", "secure", "sockets", "websocket"}, {"framing", "capacity", "budget"}, {"nonblock", "pace", "share"}},
 	},
 	"keys": {
 		may:    []string{"pool", "span"},
