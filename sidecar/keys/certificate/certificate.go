@@ -97,6 +97,8 @@ func (c *Certificate) TicketSeed() secret.Value { return c.tickets }
 // NotAfter returns when the certificate expires.
 func (c *Certificate) NotAfter() time.Time { return c.Leaf.NotAfter }
 
+func (c *Certificate) expired(now time.Time) bool { return !now.Before(c.NotAfter()) }
+
 // Len returns the number of certificates of the chain.
 func (c *Certificate) Len() int { return len(c.Certificate.Certificate) }
 
