@@ -1,7 +1,6 @@
 package resources
 
 import (
-
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/sidecar/keys/apikey"
 	"github.com/posterndev/postern/sidecar/keys/htpasswd"
