@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"crypto/rand"
 	"crypto/sha256"
 	"crypto/tls"
 	"encoding/base64"
@@ -76,7 +77,7 @@ func (h *holder) prove(uri, token string) string {
 	h.t.Helper()
 	sum := sha256.Sum256([]byte(token))
 	proof := jwt.NewWithClaims(jwt.SigningMethodES256, jwt.MapClaims{
-		"jti": h.t.Name() + time.Now().String(), "htm": http.MethodGet, "htu": uri, "iat": time.Now().Unix(), "ath": base64.RawURLEncoding.EncodeToString(sum[:]),
+		"jti": rand.Text(), "htm": http.MethodGet, "htu": uri, "iat": time.Now().Unix(), "ath": base64.RawURLEncoding.EncodeToString(sum[:]),
 	})
 	proof.Header["typ"], proof.Header["jwk"] = "dpop+jwt", h.jwk
 	text, err := proof.SignedString(h.key)
@@ -106,17 +107,18 @@ func (s *tlsShop) testBoundByDPoP() {
 		s.t.Errorf("the app saw %v", saw.Headers)
 	}
 	ask(1, scheme, h.prove(uri, token)).wantStatus(s.t, http.StatusOK)
+	const proofRefused = `error="invalid_dpop_proof"`
 	for name, tt := range map[string]struct {
 		got       response
 		code      string
 		challenge string
 	}{
-		"a replay at the other pod": {ask(1, scheme, proof), "invalid-dpop-proof", `DPoP error="invalid_dpop_proof"`},
-		"a replay at the same pod":  {ask(0, scheme, proof), "invalid-dpop-proof", `DPoP error="invalid_dpop_proof"`},
-		"no proof":                  {ask(0, scheme), "invalid-dpop-proof", `DPoP error="invalid_dpop_proof"`},
-		"another key":               {ask(0, scheme, thief.prove(uri, token)), "invalid-token", `DPoP error="invalid_token"`},
-		"another path":              {ask(1, scheme, h.prove(uri+"/y", token)), "invalid-dpop-proof", `DPoP error="invalid_dpop_proof"`},
-		"another host":              {ask(1, scheme, h.prove("https://evil.example.com/x", token)), "invalid-dpop-proof", `DPoP error="invalid_dpop_proof"`},
+		"a replay at the other pod": {ask(1, scheme, proof), "invalid-dpop-proof", proofRefused},
+		"a replay at the same pod":  {ask(0, scheme, proof), "invalid-dpop-proof", proofRefused},
+		"no proof":                  {ask(0, scheme), "invalid-dpop-proof", proofRefused + `, error_description="The DPoP proof is not valid: the request has 0 fields`},
+		"another key":               {ask(0, scheme, thief.prove(uri, token)), "invalid-token", `DPoP realm="orders", error="invalid_token"`},
+		"another path":              {ask(1, scheme, h.prove(uri+"/y", token)), "invalid-dpop-proof", proofRefused},
+		"another host":              {ask(1, scheme, h.prove("https://evil.example.com/x", token)), "invalid-dpop-proof", proofRefused},
 		"as a bearer token":         {ask(1, bearer(token), h.prove(uri, token)), "invalid-token", `DPoP algs="ES256"`},
 	} {
 		challenges := strings.Join(tt.got.header.Values("WWW-Authenticate"), ", ")

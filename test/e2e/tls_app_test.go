@@ -59,7 +59,7 @@ func testTLSMigration(t *testing.T) {
 		s.enforced("web", 2)
 		eventually(t, "waiting for the app's certificate to be refused", func() error {
 			got, err := s.request(0, "/x", nil)
-			if err == nil && (got.status != http.StatusBadGateway || !problemIs(got, "bad-gateway")) {
+			if err == nil && (got.status != http.StatusBadGateway || !problemIs(got, "app-unreachable")) {
 				err = errStatus(got)
 			}
 			return err
