@@ -715,27 +715,33 @@ func TestUpstreamConnectionsAreKept(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var opened atomic.Int64
-	server := httptest.NewUnstartedServer(http.HandlerFunc(echo))
-	server.TLS = &tls.Config{Certificates: []tls.Certificate{own}}
-	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
-		if state == http.StateNew {
-			opened.Add(1)
-		}
-	}
-	server.StartTLS()
-	t.Cleanup(server.Close)
-	s := startPrepared(t, strings.Replace(server.URL, "https://", "http://", 1), func(p *compiled.Policy) {
-		p.UpstreamTLS = &compiled.UpstreamTLS{CA: &compiled.SecretRef{Name: "app-ca", Key: "ca.crt"}, ServerName: "localhost"}
-	}, func(s *tlsSidecar) { s.write(t, "app-ca", map[string][]byte{"ca.crt": ca.Certificate}) })
-	c := s.client(t, false, s.settings())
-	const n = 20
-	for range n {
-		if g := fetch(t, c, "https://orders.example.com/a", nil); g.status != 200 {
-			t.Fatalf("%+v", g)
-		}
-	}
-	if got := opened.Load(); got > n/4 { // a slow machine may let some of them become too old
-		t.Errorf("%d connections for %d requests", got, n)
+	for _, protocol := range []compiled.UpstreamProtocol{compiled.UpstreamHTTP1, compiled.UpstreamH2C} {
+		t.Run(string(protocol), func(t *testing.T) {
+			var opened atomic.Int64
+			server := httptest.NewUnstartedServer(http.HandlerFunc(echo))
+			server.EnableHTTP2 = true
+			server.TLS = &tls.Config{Certificates: []tls.Certificate{own}}
+			server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+				if state == http.StateNew {
+					opened.Add(1)
+				}
+			}
+			server.StartTLS()
+			t.Cleanup(server.Close)
+			s := startPrepared(t, strings.Replace(server.URL, "https://", "http://", 1), func(p *compiled.Policy) {
+				p.UpstreamProtocol = protocol
+				p.UpstreamTLS = &compiled.UpstreamTLS{CA: &compiled.SecretRef{Name: "app-ca", Key: "ca.crt"}, ServerName: "localhost"}
+			}, func(s *tlsSidecar) { s.write(t, "app-ca", map[string][]byte{"ca.crt": ca.Certificate}) })
+			c := s.client(t, false, s.settings())
+			const n = 20
+			for range n {
+				if g := fetch(t, c, "https://orders.example.com/a", nil); g.status != 200 {
+					t.Fatalf("%+v", g)
+				}
+			}
+			if got := opened.Load(); got > n/4 { // a slow machine may let some of them become too old
+				t.Errorf("%d connections for %d requests", got, n)
+			}
+		})
 	}
 }
