@@ -5,12 +5,15 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/hex"
 	"fmt"
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -137,7 +140,7 @@ func (s *tlsShop) testClients() {
 				if tt.want == 0 {
 					before = s.refused(pod, tt.wantReason)
 				}
-				got, err := s.request(pod, tt.path, tt.own, "X-Client: root")
+				got, err := s.request(pod, tt.path, tt.own, "X-Client: root", "X-Forwarded-Client-Cert: Hash=forged")
 				if tt.want == 0 {
 					if err == nil {
 						t.Errorf("it is accepted: %d %s", got.status, got.body)
@@ -148,11 +151,26 @@ func (s *tlsShop) testClients() {
 				if err != nil || got.status != tt.want {
 					t.Errorf("%v: %d %s; want %d", err, got.status, got.body, tt.want)
 				}
-				if name == "the identity" && got.seen(t).Headers.Get("X-Client") != ordersID {
-					t.Errorf("the app saw %s", got.body)
+				if name == "the identity" {
+					s.sawCertificate(got.seen(t).Headers, tt.own[0])
 				}
 			}
 		})
+	}
+}
+
+// sawCertificate: the app gets what the policy tells it about the client's certificate, and nothing that the client says.
+func (s *tlsShop) sawCertificate(saw http.Header, own tls.Certificate) {
+	s.t.Helper()
+	sum := sha256.Sum256(own.Certificate[0])
+	details := strings.Join(saw.Values("X-Forwarded-Client-Cert"), ", ")
+	for _, want := range []string{"Hash=" + hex.EncodeToString(sum[:]), `Subject="CN=client"`, "URI=" + ordersID} {
+		if !strings.Contains(details, want) {
+			s.t.Errorf("%s is not in %s", want, details)
+		}
+	}
+	if strings.Contains(details, "forged") || saw.Get("X-Client") != ordersID {
+		s.t.Errorf("the app saw %v", saw)
 	}
 }
 
