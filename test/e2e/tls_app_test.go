@@ -39,7 +39,7 @@ func servesTLS(secret string) change {
 
 // testTLSMigration: plain HTTP and TLS on one port, and TLS to the app.
 func testTLSMigration(t *testing.T) {
-	s := &tlsShop{space: newSpace(t), vault: newVault(t), servers: newAuthority(t)}
+	s := &tlsShop{space: newSpace(t), servers: newAuthority(t)}
 	apps := newAuthority(t)
 	s.create(tlsSecret(s.space, publicTLS, s.servers, s.renewed(nil)))
 	s.create(tlsSecret(s.space, "app-tls", apps, pair(apps.issue(t, "web", named("web.internal")))))
@@ -59,7 +59,7 @@ func testTLSMigration(t *testing.T) {
 		s.enforced("web", 2)
 		eventually(t, "waiting for the app's certificate to be refused", func() error {
 			got, err := s.request(0, "/x", nil)
-			if err == nil && (got.status != http.StatusBadGateway || !problemIs(got, "app-unreachable")) {
+			if err == nil && (got.status != http.StatusBadGateway || !problemIs(got, "app-bad-response")) {
 				err = errStatus(got)
 			}
 			return err

@@ -58,7 +58,9 @@ const (
 type tlsShop struct {
 	*space
 	vault *vaultServer
-	id    *issuer
+	// root is the CA of Vault's PKI.
+	root []byte
+	id   *issuer
 	// servers issues the certificates of the Secret, and clients those of clients.
 	servers, clients *authority
 	// ownName is the name of the certificates of PKI.
@@ -78,6 +80,12 @@ func newTLSShop(t *testing.T, lifetime time.Duration) *tlsShop {
 	s.vault.write(t, "pki/roles/"+s.name, map[string]any{
 		"allowed_domains": s.name + ".svc", "allow_subdomains": true, "key_type": "ec", "key_bits": 256, "ttl": fmt.Sprint(lifetime), "no_store": true,
 	})
+	read, err := s.vault.Logical().ReadWithContext(t.Context(), "pki/cert/ca")
+	if err != nil || read == nil {
+		t.Fatalf("reading the CA of PKI: %v, %v", read, err)
+	}
+	root, _ := read.Data["certificate"].(string)
+	s.root = []byte(root)
 	redis := map[string]any{
 		"addresses": []any{"postern-redis." + systemNamespace + ".svc:6379"}, "timeout": "500ms",
 		"passwordRef": map[string]any{"secretKeyRef": map[string]any{"name": "postern-redis", "key": "password"}},
@@ -111,15 +119,8 @@ func (s *tlsShop) of(t *testing.T) *tlsShop {
 
 // settings are those of a client that trusts Vault's PKI and the CA of the Secret.
 func (s *tlsShop) settings(serverName string, own ...tls.Certificate) *tls.Config {
-	s.t.Helper()
 	roots := s.servers.pool()
-	read, err := s.vault.Logical().ReadWithContext(s.t.Context(), "pki/cert/ca")
-	if err != nil || read == nil {
-		s.t.Fatalf("reading the CA of PKI: %v, %v", read, err)
-	}
-	if root, _ := read.Data["certificate"].(string); !roots.AppendCertsFromPEM([]byte(root)) {
-		s.t.Fatalf("the CA of PKI is %q", root)
-	}
+	roots.AppendCertsFromPEM(s.root)
 	return &tls.Config{RootCAs: roots, ServerName: serverName, Certificates: own}
 }
 
