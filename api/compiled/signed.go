@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 )
 
 // Signed is a document with the operator's signature. ConfigMaps hold it, and the long poll delivers it.
@@ -86,6 +87,8 @@ type Report struct {
 	Unredirected bool `json:"unredirected,omitempty"`
 	// Problems are the dependencies of the sidecar that are currently missing.
 	Problems []Problem `json:"problems,omitempty"`
+	// CertificatesExpire is when the first of the sidecar's certificates expires; the zero time if it has none.
+	CertificatesExpire time.Time `json:"certificatesExpire,omitzero"`
 }
 
 // Problem is a missing dependency of a sidecar.

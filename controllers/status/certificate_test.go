@@ -3,6 +3,7 @@ package status
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 
@@ -19,7 +20,7 @@ func TestCertificateReady(t *testing.T) {
 		want        string
 		wantMessage string
 	}{
-		"ready":                {nil, "True/Ready", "able to use their certificates"},
+		"ready":                {nil, "True/Ready", "1 sidecar is able to use the policy's certificates; the first expires at 2027-01-15T08:00:00Z"},
 		"missing":              {[]compiled.Problem{problem("Unavailable", "secret/a: no such file")}, "False/Unavailable", "secret/a"},
 		"the most severe":      {[]compiled.Problem{problem("ListOutdated", "x"), problem("Expiring", "secret/a expires"), problem("Expired", "secret/b expired")}, "False/Expired", "secret/a expires"},
 		"an unknown reason":    {[]compiled.Problem{problem("Nonsense", "\x1b[2J")}, "False/Unavailable", "?[2J"},
@@ -28,7 +29,9 @@ func TestCertificateReady(t *testing.T) {
 		"it cannot be renewed": {[]compiled.Problem{problem("RefreshFails", "pki/shop: sealed")}, "False/RefreshFails", "sealed"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			in := input(changed("a", func(p *Pod) { p.Report.Problems = tc.problems }))
+			in := input(changed("a", func(p *Pod) { p.Report.Problems, p.Report.CertificatesExpire = tc.problems, time.Unix(1800000000, 0) }),
+				changed("b", func(p *Pod) { p.Report.Hash, p.Report.CertificatesExpire = "sha256:before", time.Unix(1700000000, 0) }),
+				changed("c", func(p *Pod) { p.Bound, p.Report.CertificatesExpire = "another", time.Unix(1700000000, 0) }))
 			for section, document := range map[string]*compiled.Policy{"tls": {TLS: &compiled.TLS{}}, "upstreamTLS": {UpstreamTLS: &compiled.UpstreamTLS{}}} {
 				in.Compiled = document
 				c := meta.FindStatusCondition(Of(in).Conditions, v1alpha1.ConditionCertificateReady)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -64,9 +65,27 @@ func (in *Input) dependencies() []metav1.Condition {
 		out = append(out, c)
 	}
 	if in.Compiled != nil && (in.Compiled.TLS != nil || in.Compiled.UpstreamTLS != nil) {
-		out = append(out, in.dependency(v1alpha1.ConditionCertificateReady, needsCertificate, "able to use their certificates"))
+		out = append(out, in.dependency(v1alpha1.ConditionCertificateReady, needsCertificate, "able to use the policy's certificates"+in.certificatesExpire()))
 	}
 	return out
+}
+
+// certificatesExpire says when the first of the certificates expires that sidecars report.
+func (in *Input) certificatesExpire() string {
+	var first time.Time
+	for i := range in.Pods {
+		p := &in.Pods[i]
+		if p.Bound != in.Policy.Name || p.Report == nil || p.Report.Hash != in.Document {
+			continue
+		}
+		if at := p.Report.CertificatesExpire; !at.IsZero() && (first.IsZero() || at.Before(first)) {
+			first = at
+		}
+	}
+	if first.IsZero() {
+		return ""
+	}
+	return "; the first expires at " + first.UTC().Format(time.RFC3339)
 }
 
 // keySources names where the keys come from of the providers that sidecars report: the URI, the Secret, or the path in Vault.

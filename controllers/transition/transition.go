@@ -18,7 +18,7 @@ import (
 const maxNote = 1024
 
 // Record records an event for each condition whose status or reason changed. A condition that was not there before is recorded only
-// if it is a fault: a new object would otherwise begin with an event for each of its conditions. An expiry is not a warning.
+// if it is a fault: a new object would otherwise begin with an event for each of its conditions.
 func Record(recorder events.EventRecorder, object runtime.Object, before, after []metav1.Condition) {
 	for _, c := range after {
 		if c.Type == v1alpha1.ConditionReady || c.Type == v1alpha1.ConditionStalled {
@@ -41,11 +41,12 @@ var faults = []string{v1alpha1.ConditionAccepted, v1alpha1.ConditionVaultReady, 
 	v1alpha1.ConditionCertificateReady, v1alpha1.ConditionPodsAdmitted}
 
 // kindOf returns Warning for a condition that is no longer True, for one of faults that is False, and for a namespace without the
-// label, which has to be added.
+// label, which has to be added. A revocation whose tokens have expired has done its work; a certificate that has expired is a fault.
 func kindOf(c metav1.Condition, old *metav1.Condition) string {
 	lost := old != nil && old.Status == metav1.ConditionTrue
 	fault := slices.Contains(faults, c.Type) || c.Reason == v1alpha1.ReasonInjectionDisabled
-	if c.Status == metav1.ConditionFalse && c.Reason != v1alpha1.ReasonExpired && (lost || fault) {
+	done := c.Reason == v1alpha1.ReasonExpired && c.Type != v1alpha1.ConditionCertificateReady
+	if c.Status == metav1.ConditionFalse && !done && (lost || fault) {
 		return corev1.EventTypeWarning
 	}
 	return corev1.EventTypeNormal

@@ -22,15 +22,16 @@ func TestTell(t *testing.T) {
 		before, after []metav1.Condition
 		want          string
 	}{
-		"nothing changed":    {enforced("True", "Enforced"), enforced("True", "Enforced"), ""},
-		"new and False":      {nil, enforced("False", "PodsOutdated"), ""},
-		"new and True":       {nil, enforced("True", "Enforced"), ""},
-		"becomes True":       {enforced("False", "PodsOutdated"), enforced("True", "Enforced"), "Normal Enforced m"},
-		"becomes False":      {enforced("True", "Enforced"), enforced("False", "PodsOutdated"), "Warning PodsOutdated m"},
-		"changes its reason": {enforced("False", "NotProgrammed"), enforced("False", "PodsOutdated"), "Normal PodsOutdated m"},
-		"not accepted":       {nil, typed("Accepted", "Invalid"), "Warning Invalid m"},
-		"no Vault at first":  {nil, typed("VaultReady", "Sealed"), "Warning Sealed m"},
-		"expired":            {enforced("True", "Enforced"), enforced("False", "Expired"), "Normal Expired m"},
+		"nothing changed":                {enforced("True", "Enforced"), enforced("True", "Enforced"), ""},
+		"new and False":                  {nil, enforced("False", "PodsOutdated"), ""},
+		"new and True":                   {nil, enforced("True", "Enforced"), ""},
+		"becomes True":                   {enforced("False", "PodsOutdated"), enforced("True", "Enforced"), "Normal Enforced m"},
+		"becomes False":                  {enforced("True", "Enforced"), enforced("False", "PodsOutdated"), "Warning PodsOutdated m"},
+		"changes its reason":             {enforced("False", "NotProgrammed"), enforced("False", "PodsOutdated"), "Normal PodsOutdated m"},
+		"not accepted":                   {nil, typed("Accepted", "Invalid"), "Warning Invalid m"},
+		"no Vault at first":              {nil, typed("VaultReady", "Sealed"), "Warning Sealed m"},
+		"expired":                        {enforced("True", "Enforced"), enforced("False", "Expired"), "Normal Expired m"},
+		"a certificate that has expired": {typed("CertificateReady", "Expiring"), typed("CertificateReady", "Expired"), "Warning Expired m"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

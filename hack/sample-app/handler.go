@@ -54,6 +54,7 @@ type seen struct {
 	Proto     string      `json:"proto"`
 	Host      string      `json:"host"`
 	Client    string      `json:"client"`
+	TLS       bool        `json:"tls,omitempty"`
 	Headers   http.Header `json:"headers"`
 	BodyBytes int64       `json:"bodyBytes"`
 }
@@ -66,7 +67,7 @@ func echo(w http.ResponseWriter, r *http.Request) {
 	}
 	writeJSON(w, http.StatusOK, seen{
 		Method: r.Method, Path: r.URL.EscapedPath(), Query: r.URL.RawQuery, Proto: r.Proto, Host: r.Host,
-		Client: r.RemoteAddr, Headers: r.Header, BodyBytes: size,
+		Client: r.RemoteAddr, TLS: r.TLS != nil, Headers: r.Header, BodyBytes: size,
 	})
 }
 

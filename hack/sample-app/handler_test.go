@@ -4,11 +4,14 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +20,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+
+	"github.com/posterndev/postern/test/servertest"
 )
 
 func TestRoutes(t *testing.T) {
@@ -69,7 +74,10 @@ func TestEventsEndWithTheApp(t *testing.T) {
 }
 
 // startApp runs the app on a free address until the test ends.
-func startApp(t *testing.T) (address string) {
+func startApp(t *testing.T) (address string) { return startFiles(t, files{}) }
+
+// startFiles runs it with TLS, if there are files.
+func startFiles(t *testing.T, tls files) (address string) {
 	t.Helper()
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -79,7 +87,7 @@ func startApp(t *testing.T) (address string) {
 	free.Close()
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- serve(ctx, slog.New(slog.DiscardHandler), []string{address}) }()
+	go func() { ended <- serve(ctx, slog.New(slog.DiscardHandler), []string{address}, tls) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-ended; err != nil {
@@ -149,6 +157,39 @@ func TestServe(t *testing.T) {
 	})
 }
 
+// TestServeTLS: with a certificate the app serves both versions of HTTP by TLS, and nothing in clear text.
+func TestServeTLS(t *testing.T) {
+	a, err := servertest.NewAuthority()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := files{filepath.Join(t.TempDir(), "tls.crt"), filepath.Join(t.TempDir(), "tls.key")}
+	if err := errors.Join(os.WriteFile(f.certificate, a.Certificate, 0o600), os.WriteFile(f.key, a.Key, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	address := startFiles(t, f)
+	settings, err := a.ClientTLS()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for proto, http2 := range map[string]bool{"HTTP/1.1": false, "HTTP/2.0": true} {
+		client := &http.Client{Transport: &http.Transport{TLSClientConfig: settings, ForceAttemptHTTP2: http2}}
+		defer client.CloseIdleConnections()
+		response, err := client.Get("https://" + address + "/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got seen
+		if err := json.NewDecoder(response.Body).Decode(&got); err != nil || got.Proto != proto || !got.TLS {
+			t.Errorf("got %+v, %v", got, err)
+		}
+		response.Body.Close()
+	}
+	if err := get(t.Context(), []string{"-fail", "http://" + address + "/"}, io.Discard); err == nil {
+		t.Error("plain HTTP is served")
+	}
+}
+
 func TestGetRefuses(t *testing.T) {
 	address := startApp(t)
 	for name, args := range map[string][]string{
@@ -189,7 +230,7 @@ func TestGetRetriesUntilStatus(t *testing.T) {
 }
 
 func TestServeRefusesAddress(t *testing.T) {
-	if err := serve(t.Context(), slog.New(slog.DiscardHandler), []string{"127.0.0.1:0", "nowhere:x"}); err == nil {
+	if err := serve(t.Context(), slog.New(slog.DiscardHandler), []string{"127.0.0.1:0", "nowhere:x"}, files{}); err == nil {
 		t.Error("no error")
 	}
 }

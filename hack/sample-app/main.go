@@ -9,6 +9,7 @@
 //
 //	LISTEN        address to serve HTTP/1.1, HTTP/2 cleartext and gRPC on, default ":8080"
 //	EXTRA_LISTEN  more such addresses, comma-separated
+//	TLS_CERT      a file with a certificate and its chain in PEM. With TLS_KEY, the file of its key, all addresses serve TLS only
 //	EXIT_AFTER    a duration after which it exits with 0, as a Job does; default: never
 package main
 
@@ -59,5 +60,5 @@ func runServer(ctx context.Context) error {
 		ctx, cancel = context.WithTimeout(ctx, lifetime)
 		defer cancel()
 	}
-	return serve(ctx, slog.New(slog.NewJSONHandler(os.Stderr, nil)), addresses)
+	return serve(ctx, slog.New(slog.NewJSONHandler(os.Stderr, nil)), addresses, files{os.Getenv("TLS_CERT"), os.Getenv("TLS_KEY")})
 }

@@ -13,8 +13,11 @@ import (
 // grace is the time that open requests have to finish when the app stops.
 const grace = 10 * time.Second
 
-// serve listens on all addresses with HTTP/1.1 and HTTP/2 cleartext until ctx ends. Then it waits for open requests.
-func serve(ctx context.Context, log *slog.Logger, addresses []string) error {
+// files are those of a certificate and its key; empty without TLS.
+type files struct{ certificate, key string }
+
+// serve listens on all addresses with HTTP/1.1 and HTTP/2 until ctx ends: in clear text, or by TLS if there are files. Then it waits for open requests.
+func serve(ctx context.Context, log *slog.Logger, addresses []string, tls files) error {
 	stopping := make(chan struct{})
 	server := &http.Server{
 		Handler:           newHandler(stopping),
@@ -22,7 +25,12 @@ func serve(ctx context.Context, log *slog.Logger, addresses []string) error {
 		Protocols:         new(http.Protocols),
 	}
 	server.Protocols.SetHTTP1(true)
+	server.Protocols.SetHTTP2(true)
 	server.Protocols.SetUnencryptedHTTP2(true)
+	listen := server.Serve
+	if tls != (files{}) {
+		listen = func(l net.Listener) error { return server.ServeTLS(l, tls.certificate, tls.key) }
+	}
 
 	failed := make(chan error, len(addresses))
 	for _, address := range addresses {
@@ -31,7 +39,7 @@ func serve(ctx context.Context, log *slog.Logger, addresses []string) error {
 			return errors.Join(fmt.Errorf("listening on %q: %w", address, err), server.Close())
 		}
 		log.Info("listening", "address", listener.Addr().String())
-		go func() { failed <- server.Serve(listener) }()
+		go func() { failed <- listen(listener) }()
 	}
 	select {
 	case err := <-failed:

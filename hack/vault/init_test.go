@@ -93,6 +93,7 @@ func TestInit(t *testing.T) {
 		"role":   {"auth/kubernetes/role/postern", "audience", "vault"},
 		"method": {"auth/kubernetes/config", "kubernetes_host", "https://kubernetes.default.svc"},
 		"key":    {"transit/keys/shop", "type", "ecdsa-p256"},
+		"PKI":    {"pki/roles/shop", "issuer_ref", "default"},
 	}
 	for name, tt := range tests {
 		read, err := s.Logical().Read(tt.path)
@@ -118,6 +119,9 @@ func TestInitPolicy(t *testing.T) {
 		"transit/keys/shop/rotate":   {"update"},
 		"transit/keys/shop/config":   {"read"},
 		"transit/export/x/shop":      {"deny"},
+		"pki/issue/shop":             {"update"},
+		"pki/sign/shop":              {"deny"},
+		"pki/roles/shop":             {"deny"},
 	} {
 		got, err := s.Sys().Capabilities(login.Auth.ClientToken, path)
 		if err != nil || strings.Join(got, ",") != strings.Join(want, ",") {

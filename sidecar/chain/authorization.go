@@ -19,7 +19,8 @@ const (
 // of the policy matches them first.
 func (b *builder) authz() stage.Stage {
 	a := &b.policy.Authorization
-	c := authz.Config{Default: requirement(a.Default), Shadow: a.Mode == compiled.Shadow, Realm: b.policy.Name, NoStore: a.CacheControl == "NoStore", ProofChallenge: authn.Challenge(b.accepted), Challenges: b.apiKeyChallenges()}
+	c := authz.Config{Default: requirement(a.Default), Shadow: a.Mode == compiled.Shadow, Realm: b.policy.Name, NoStore: a.CacheControl == "NoStore", ProofChallenge: authn.Challenge(b.accepted), Challenges: b.apiKeyChallenges(),
+		Credentials: b.credentials()}
 	if open := b.tokens().paths; len(open) > 0 {
 		match := b.match([]compiled.Match{{Paths: open}}, "tokens.endpoints.prefix")
 		c.Rules = append(c.Rules, authz.Rule{Name: ownRule, Match: match, Require: authz.Anonymous, Exact: true})
@@ -42,6 +43,24 @@ func (b *builder) authz() stage.Stage {
 	s, err := authz.New(c)
 	b.fail(err, "authorization")
 	return s
+}
+
+// credentials names what identifies a caller in this policy.
+func (b *builder) credentials() (names []string) {
+	p := b.policy
+	if len(p.Providers) > 0 || p.Tokens != nil {
+		names = append(names, "a token")
+	}
+	if a := p.APIKeys; a != nil && a.Keys != nil {
+		names = append(names, "an API key")
+	}
+	if a := p.APIKeys; a != nil && a.Users != nil {
+		names = append(names, "a name and a password")
+	}
+	if t := p.TLS; t != nil && t.ClientCertificates != nil && t.ClientCertificates.Identity != "" {
+		names = append(names, "a client certificate")
+	}
+	return names
 }
 
 func ruleConditions(in *compiled.Conditions) authz.Conditions {

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 	"unicode"
 
 	"github.com/posterndev/postern/api/compiled"
@@ -163,6 +164,15 @@ func (k *Keeper) SetProblems(problems []compiled.Problem) {
 	defer k.mu.Unlock()
 	if !slices.Equal(k.report.Problems, problems) {
 		k.update(func(r *compiled.Report) { r.Problems = problems })
+	}
+}
+
+// SetCertificatesExpire reports when the first of the sidecar's certificates expires.
+func (k *Keeper) SetCertificatesExpire(at time.Time) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !k.report.CertificatesExpire.Equal(at) {
+		k.update(func(r *compiled.Report) { r.CertificatesExpire = at })
 	}
 }
 

@@ -195,6 +195,25 @@ func TestReachableChangesTheReportOnce(t *testing.T) {
 	}
 }
 
+// TestExpiryChangesTheReportOnce: the same moment in another zone is no change.
+func TestExpiryChangesTheReportOnce(t *testing.T) {
+	k := newOperator(t).keeper(nil)
+	at := time.Unix(1800000000, 0)
+	_, changed := k.Report()
+	k.SetCertificatesExpire(at)
+	<-changed
+	r, changed := k.Report()
+	if !r.CertificatesExpire.Equal(at) {
+		t.Errorf("report = %+v", r)
+	}
+	k.SetCertificatesExpire(at.In(time.FixedZone("", 3600)))
+	select {
+	case <-changed:
+		t.Error("the report signals a change although nothing changed")
+	default:
+	}
+}
+
 // mount writes the files in the layout of a ConfigMap's volume.
 func mount(t *testing.T, dir string, s compiled.Signed) {
 	t.Helper()

@@ -1,8 +1,6 @@
 package resources
 
 import (
-	"strings"
-
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/sidecar/keys/apikey"
 	"github.com/posterndev/postern/sidecar/keys/htpasswd"
@@ -68,9 +66,7 @@ func (r *Resources) keyFileProblems() []compiled.Problem {
 		if unavailable {
 			reason = "Unavailable"
 		}
-		message := compiled.ProblemAPIKeys + ": " + err.Error()
-		message = strings.ToValidUTF8(message[:min(len(message), maxKeyMessage)], "")
-		problems = append(problems, compiled.Problem{Reason: reason, Message: message})
+		problems = append(problems, compiled.Problem{Reason: reason, Message: short(compiled.ProblemAPIKeys + ": " + err.Error())})
 	}
 	for _, s := range r.apiKeys.InUse() {
 		_, err := s.File()

@@ -85,15 +85,19 @@ func (r *Resources) Problems() []compiled.Problem {
 	return problems
 }
 
-// maxKeyMessage bounds the message about one provider's keys, in bytes.
+// maxKeyMessage bounds the message about one provider's keys or one certificate, in bytes.
 const maxKeyMessage = 256
+
+// short cuts a message to maxKeyMessage.
+func short(message string) string {
+	return strings.ToValidUTF8(message[:min(len(message), maxKeyMessage)], "")
+}
 
 // keyProblems names the providers whose keys are missing or cannot be refreshed, those that are missing first.
 func keyProblems(providers []jwks.Status) []compiled.Problem {
 	var missing, stale []compiled.Problem
 	for _, p := range providers {
-		message := p.Provider + ": " + cmp.Or(p.Err, "the keys were not loaded yet")
-		message = strings.ToValidUTF8(message[:min(len(message), maxKeyMessage)], "")
+		message := short(p.Provider + ": " + cmp.Or(p.Err, "the keys were not loaded yet"))
 		switch {
 		case !p.Ready:
 			missing = append(missing, compiled.Problem{Reason: "Unavailable", Message: message})

@@ -3,7 +3,6 @@ package resources
 import (
 	"crypto/tls"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/posterndev/postern/api/compiled"
@@ -246,8 +245,7 @@ func (r *Resources) certificateProblems() []compiled.Problem {
 		if err == nil {
 			return
 		}
-		message := prefix + err.Error()
-		p := compiled.Problem{Kind: compiled.ProblemCertificate, Reason: "RefreshFails", Message: strings.ToValidUTF8(message[:min(len(message), maxKeyMessage)], "")}
+		p := compiled.Problem{Kind: compiled.ProblemCertificate, Reason: "RefreshFails", Message: short(prefix + err.Error())}
 		if unavailable {
 			p.Reason = "Unavailable"
 			missing = append(missing, p)
@@ -258,7 +256,7 @@ func (r *Resources) certificateProblems() []compiled.Problem {
 	for _, h := range r.certificates.InUse() {
 		c, err := h.Current()
 		if err == nil && certificate.Expiring(c, now) {
-			stale = append(stale, expiring(h.Name(), c, now))
+			stale = append(stale, expiring(h, c, now))
 			continue
 		}
 		add(h.Err(), err != nil, h.Name()+": ")
@@ -281,13 +279,27 @@ func (r *Resources) certificateProblems() []compiled.Problem {
 	return all[:min(len(all), compiled.MaxCertificateProblems)]
 }
 
-// expiring is the problem of a certificate that should have been replaced.
-func expiring(name string, c *certificate.Certificate, now time.Time) compiled.Problem {
+// CertificatesExpire returns when the first of the certificates in use expires; the zero time if there is none.
+func (r *Resources) CertificatesExpire() (first time.Time) {
+	for _, h := range r.certificates.InUse() {
+		if c, err := h.Current(); err == nil && (first.IsZero() || c.NotAfter().Before(first)) {
+			first = c.NotAfter()
+		}
+	}
+	return first
+}
+
+// expiring is the problem of a certificate that should have been replaced. Its message says why it was not, if that is known.
+func expiring(h certificate.Held, c *certificate.Certificate, now time.Time) compiled.Problem {
 	reason, verb := "Expiring", "expires"
 	if !now.Before(c.NotAfter()) {
 		reason, verb = "Expired", "expired"
 	}
-	return compiled.Problem{Kind: compiled.ProblemCertificate, Reason: reason, Message: fmt.Sprintf("%.128s %s at %s", name, verb, c.NotAfter().UTC().Format(time.RFC3339))}
+	message := fmt.Sprintf("%.128s %s at %s", h.Name(), verb, c.NotAfter().UTC().Format(time.RFC3339))
+	if err := h.Err(); err != nil {
+		message += ": " + err.Error()
+	}
+	return compiled.Problem{Kind: compiled.ProblemCertificate, Reason: reason, Message: short(message)}
 }
 
 func (r *Resources) now() time.Time {

@@ -138,6 +138,36 @@ func TestCertificateProblems(t *testing.T) {
 	}
 }
 
+// TestExpiringSaysWhy: the problem of a certificate that is about to expire has the error that keeps it from being replaced. A new certificate that has
+// expired already does not replace it.
+func TestExpiringSaysWhy(t *testing.T) {
+	s := newSecrets(t)
+	s.writePair(t, func(c *x509.Certificate) { c.NotBefore, c.NotAfter = time.Now(), time.Now().Add(100*time.Hour) })
+	a, err := s.Acquire(tlsPolicy(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	got, err := a.TLS()
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, err := got.Certificates[0].Current()
+	if err != nil || !s.CertificatesExpire().Equal(first.NotAfter()) {
+		t.Fatalf("%s is the first expiry, not %s: %v", s.CertificatesExpire(), first.NotAfter(), err)
+	}
+	s.ahead.Store(int64(90 * time.Hour))
+	s.writePair(t, func(c *x509.Certificate) { c.NotBefore, c.NotAfter = time.Now(), time.Now().Add(time.Hour) })
+	vaulttest.Eventually(t, "the reason", func() bool {
+		p := s.Problems()
+		return len(p) == 1 && p[0].Reason == "Expiring" && strings.Contains(p[0].Message, "expires at "+first.NotAfter().UTC().Format(time.RFC3339)) &&
+			strings.Contains(p[0].Message, "the new one expired at")
+	})
+	if now, _ := got.Certificates[0].Current(); now != first {
+		t.Error("a certificate that has expired replaced another one")
+	}
+}
+
 // TestDocumentsShareCertificates: a reload reads no certificate again, and the last user closes it. A deleted policy keeps its certificates, and asks clients for none.
 func TestDocumentsShareCertificates(t *testing.T) {
 	s := newSecrets(t)

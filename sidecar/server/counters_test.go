@@ -26,6 +26,7 @@ var openLabels = map[string]string{
 	"postern_decisions_total":                             "a series for each rule and code of the policy",
 	"postern_tokens_verified_total":                       "a series for each provider, reason and claim of the policy",
 	"postern_tls_certificate_rotations_total":             "a series for each certificate of the policy, created with the policy",
+	"postern_tls_certificate_loaded_seconds":              "a series for each certificate of the policy, created with the policy",
 	"postern_tls_certificate_not_before_seconds":          "a series for each certificate of the policy, created with the policy",
 	"postern_tls_certificate_not_after_seconds":           "a series for each certificate of the policy, created with the policy",
 	"postern_jwks_fetches_total":                          "a series for each provider, created with the provider",

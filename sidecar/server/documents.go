@@ -26,6 +26,8 @@ type reports interface {
 	SetReachable(listeners []string)
 	// SetUnredirected says whether the rules of Redirect are missing in the pod's network.
 	SetUnredirected(missing bool)
+	// SetCertificatesExpire says when the first of the sidecar's certificates expires; the zero time if it has none.
+	SetCertificatesExpire(at time.Time)
 }
 
 // mountedInterval is the pause between two reads of the mounted document.

@@ -27,6 +27,9 @@ type enforcer struct {
 	// error refuses the new one.
 	onActivate func(next, current *chain.Snapshot) error
 
+	// onAppTLS is called after a snapshot that verifies the app in another way has become active; nil does nothing.
+	onAppTLS func()
+
 	// security is nil in tests without TLS.
 	security *security
 	// documents shows the active document; nil shows nothing.
@@ -85,6 +88,9 @@ func (e *enforcer) apply(ctx context.Context, p *compiled.Policy, hash string) e
 		next.firstAt = time.Now()
 	}
 	e.active.Store(next)
+	if e.onAppTLS != nil && !before.app.Same(app) {
+		e.onAppTLS()
+	}
 	e.documents.set(p, hash)
 	snapshot.Activate()
 	if before.Snapshot != nil {

@@ -3,6 +3,7 @@ package server
 import (
 	"log/slog"
 	"slices"
+	"time"
 
 	"github.com/posterndev/postern/api/compiled"
 )
@@ -77,3 +78,6 @@ func (*logged) SetReachable([]string) {}
 
 // SetUnredirected does nothing: only pods are redirected.
 func (*logged) SetUnredirected(bool) {}
+
+// SetCertificatesExpire does nothing: the metrics have it.
+func (*logged) SetCertificatesExpire(time.Time) {}

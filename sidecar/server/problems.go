@@ -23,13 +23,14 @@ const (
 	maxProblemText = 400
 )
 
-// watchProblems reports the policy's dependencies that are unavailable.
+// watchProblems reports the policy's dependencies that are unavailable, and when its certificates expire.
 func (s *sidecar) watchProblems(ctx context.Context, r reports) {
 	ticker := time.NewTicker(problemsInterval)
 	defer ticker.Stop()
 	var d damper
 	for {
 		r.SetProblems(d.settle(s.enforcer.current().hash, s.resources.Problems()))
+		r.SetCertificatesExpire(s.resources.CertificatesExpire())
 		select {
 		case <-ctx.Done():
 			return

@@ -158,7 +158,7 @@ func newSidecar(cfg Config) (*sidecar, error) {
 	s.enforcer = &enforcer{
 		resources: s.resources, level: cfg.Level, logger: cfg.Logger,
 		chain:      chain.Config{Resources: s.resources, ContainerPorts: cfg.ContainerPorts, App: s.proxy, Local: localAddress, TLS: sessionOf, Logger: cfg.Logger},
-		onActivate: s.activate,
+		onActivate: s.activate, onAppTLS: s.proxy.Renew,
 	}
 	s.enforcer.security = &security{tickets: secure.NewTickets()}
 	if s.enforcer.security.metrics, err = secure.NewMetrics(s.registry); err != nil {

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
@@ -15,9 +16,10 @@ import (
 // told records what a sidecar reports.
 type told struct{ unredirected []bool }
 
-func (*told) SetProblems([]compiled.Problem) {}
-func (*told) SetReachable([]string)          {}
-func (r *told) SetUnredirected(missing bool) { r.unredirected = append(r.unredirected, missing) }
+func (*told) SetProblems([]compiled.Problem)  {}
+func (*told) SetReachable([]string)           {}
+func (*told) SetCertificatesExpire(time.Time) {}
+func (r *told) SetUnredirected(missing bool)  { r.unredirected = append(r.unredirected, missing) }
 func (r *told) last() (missing bool, known bool) {
 	return r.unredirected[len(r.unredirected)-1], len(r.unredirected) > 0
 }

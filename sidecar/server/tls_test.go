@@ -335,7 +335,7 @@ func TestClientCertificates(t *testing.T) {
 		"the rule's client":        {web, "/web", 200, "subject=spiffe://example.org/ns/shop/sa/web"},
 		"another client":           {other, "/web", 403, ""},
 		"another client elsewhere": {other, "/else", 200, "subject=spiffe://example.org/ns/shop/sa/other"},
-		"no certificate":           {nobody, "/web", 401, "no-credentials"},
+		"no certificate":           {nobody, "/web", 401, "This resource needs a client certificate."},
 		"no certificate in public": {nobody, "/public", 200, "subject="},
 	} {
 		if g := fetch(t, tt.client, "https://orders.example.com"+tt.path, forged); g.status != tt.wantStatus || !strings.Contains(g.body, tt.wantBody) || strings.Contains(g.body, "forged") {
@@ -662,6 +662,48 @@ func TestLargeBodies(t *testing.T) {
 	}
 }
 
+// TestUpstreamTLSOfANewPolicy: when the policy changes how the app is verified, no request goes on over a connection that was verified in another way, however
+// busy it is kept.
+func TestUpstreamTLSOfANewPolicy(t *testing.T) {
+	t.Parallel()
+	ca, err := servertest.NewAuthority()
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, err := tls.X509KeyPair(ca.Certificate, ca.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewUnstartedServer(http.HandlerFunc(echo))
+	server.TLS, server.EnableHTTP2 = &tls.Config{Certificates: []tls.Certificate{own}}, true
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	for _, protocol := range []compiled.UpstreamProtocol{compiled.UpstreamHTTP1, compiled.UpstreamH2C} {
+		t.Run(string(protocol), func(t *testing.T) {
+			t.Parallel()
+			updates := make(chan *compiled.Policy)
+			of := func(serverName string) func(*compiled.Policy) {
+				return func(p *compiled.Policy) {
+					p.UpstreamProtocol = protocol
+					p.UpstreamTLS = &compiled.UpstreamTLS{CA: &compiled.SecretRef{Name: "app-ca", Key: "ca.crt"}, ServerName: serverName}
+					p.TLS = &compiled.TLS{Mode: compiled.TLSRequire, MinVersion: compiled.TLS12, Certificates: []compiled.Certificate{secretCertificate("orders-tls")}}
+				}
+			}
+			s := startUpdated(t, strings.Replace(server.URL, "https://", "http://", 1), of("localhost"), func(s *tlsSidecar) { s.write(t, "app-ca", map[string][]byte{"ca.crt": ca.Certificate}) }, updates)
+			c := s.client(t, true, s.settings())
+			if g := fetch(t, c, "https://orders.example.com/a", nil); g.status != 200 {
+				t.Fatalf("%+v", g)
+			}
+			updates <- makeDocument(func(p *compiled.Policy) { p.Revision = 2; of("orders")(p) })
+			for deadline := time.Now().Add(20 * time.Second); fetch(t, c, "https://orders.example.com/a", nil).status != http.StatusBadGateway; time.Sleep(5 * time.Millisecond) {
+				if time.Now().After(deadline) {
+					t.Fatal("requests go on over connections that were verified by another name")
+				}
+			}
+		})
+	}
+}
+
 // TestUpstreamConnectionsAreKept: requests one after the other need one handshake with the app.
 func TestUpstreamConnectionsAreKept(t *testing.T) {
 	t.Parallel()
@@ -673,27 +715,33 @@ func TestUpstreamConnectionsAreKept(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var opened atomic.Int64
-	server := httptest.NewUnstartedServer(http.HandlerFunc(echo))
-	server.TLS = &tls.Config{Certificates: []tls.Certificate{own}}
-	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
-		if state == http.StateNew {
-			opened.Add(1)
-		}
-	}
-	server.StartTLS()
-	t.Cleanup(server.Close)
-	s := startPrepared(t, strings.Replace(server.URL, "https://", "http://", 1), func(p *compiled.Policy) {
-		p.UpstreamTLS = &compiled.UpstreamTLS{CA: &compiled.SecretRef{Name: "app-ca", Key: "ca.crt"}, ServerName: "localhost"}
-	}, func(s *tlsSidecar) { s.write(t, "app-ca", map[string][]byte{"ca.crt": ca.Certificate}) })
-	c := s.client(t, false, s.settings())
-	const n = 20
-	for range n {
-		if g := fetch(t, c, "https://orders.example.com/a", nil); g.status != 200 {
-			t.Fatalf("%+v", g)
-		}
-	}
-	if got := opened.Load(); got > n/4 { // a slow machine may let some of them become too old
-		t.Errorf("%d connections for %d requests", got, n)
+	for _, protocol := range []compiled.UpstreamProtocol{compiled.UpstreamHTTP1, compiled.UpstreamH2C} {
+		t.Run(string(protocol), func(t *testing.T) {
+			var opened atomic.Int64
+			server := httptest.NewUnstartedServer(http.HandlerFunc(echo))
+			server.EnableHTTP2 = true
+			server.TLS = &tls.Config{Certificates: []tls.Certificate{own}}
+			server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+				if state == http.StateNew {
+					opened.Add(1)
+				}
+			}
+			server.StartTLS()
+			t.Cleanup(server.Close)
+			s := startPrepared(t, strings.Replace(server.URL, "https://", "http://", 1), func(p *compiled.Policy) {
+				p.UpstreamProtocol = protocol
+				p.UpstreamTLS = &compiled.UpstreamTLS{CA: &compiled.SecretRef{Name: "app-ca", Key: "ca.crt"}, ServerName: "localhost"}
+			}, func(s *tlsSidecar) { s.write(t, "app-ca", map[string][]byte{"ca.crt": ca.Certificate}) })
+			c := s.client(t, false, s.settings())
+			const n = 20
+			for range n {
+				if g := fetch(t, c, "https://orders.example.com/a", nil); g.status != 200 {
+					t.Fatalf("%+v", g)
+				}
+			}
+			if got := opened.Load(); got > n/4 { // a slow machine may let some of them become too old
+				t.Errorf("%d connections for %d requests", got, n)
+			}
+		})
 	}
 }

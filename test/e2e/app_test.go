@@ -116,14 +116,19 @@ func (s *space) ready(name string) *corev1.Pod {
 		if err := s.c.Get(s.t.Context(), s.key(name), pod); err != nil {
 			return err
 		}
-		for _, c := range pod.Status.Conditions {
-			if c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue {
-				return nil
-			}
+		if !ready(pod) {
+			return fmt.Errorf("it is not ready: %s", describe(pod))
 		}
-		return fmt.Errorf("it is not ready: %s", describe(pod))
+		return nil
 	})
 	return pod
+}
+
+// ready reports whether the kubelet says that the pod is ready.
+func ready(pod *corev1.Pod) bool {
+	return slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
+		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+	})
 }
 
 // describe describes the state of a pod's containers.

@@ -26,6 +26,7 @@ type seen struct {
 	Path      string      `json:"path"`
 	Headers   http.Header `json:"headers"`
 	BodyBytes int64       `json:"bodyBytes"`
+	TLS       bool        `json:"tls"`
 }
 
 // seen decodes the sample app's response.

@@ -15,6 +15,7 @@ import (
 // load is a constant rate of requests over connections that are kept alive.
 type load struct {
 	t      *testing.T
+	client func() *http.Client
 	cancel context.CancelFunc
 	done   sync.WaitGroup
 
@@ -29,17 +30,22 @@ const loadWorkers = 10
 // startLoad sends perSecond GETs to url until it is stopped. A status other than 200 is a failure, and so is a missing response.
 func startLoad(t *testing.T, perSecond int, url string, header http.Header) *load {
 	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
-	l := &load{t: t, cancel: cancel}
-	for range loadWorkers {
-		l.done.Go(func() { l.work(ctx, time.Second*loadWorkers/time.Duration(perSecond), url, header) })
-	}
-	t.Cleanup(func() { cancel(); l.done.Wait() })
+	l := &load{t: t, client: func() *http.Client { return newHTTPClient(true) }}
+	l.start(perSecond, url, header)
 	return l
 }
 
+func (l *load) start(perSecond int, url string, header http.Header) {
+	ctx, cancel := context.WithCancel(l.t.Context())
+	l.cancel = cancel
+	for range loadWorkers {
+		l.done.Go(func() { l.work(ctx, time.Second*loadWorkers/time.Duration(perSecond), url, header) })
+	}
+	l.t.Cleanup(func() { cancel(); l.done.Wait() })
+}
+
 func (l *load) work(ctx context.Context, pause time.Duration, url string, header http.Header) {
-	client := newHTTPClient(true)
+	client := l.client()
 	defer client.CloseIdleConnections()
 	ticker := time.NewTicker(pause)
 	defer ticker.Stop()

@@ -71,6 +71,9 @@ func (r *registry) addHeader(h http.Header) {
 	for _, value := range h["X-Api-Key"] {
 		r.add("an API key", value)
 	}
+	for _, value := range h["Dpop"] {
+		r.addToken("a DPoP proof", value)
+	}
 	for _, line := range h["Cookie"] {
 		for pair := range strings.SplitSeq(line, "; ") {
 			_, value, _ := strings.Cut(pair, "=")
@@ -191,6 +194,7 @@ func TestSecretsAreFound(t *testing.T) {
 	token := newIssuer(t).token("ada")
 	r := &registry{known: map[string]string{}}
 	r.addHeader(http.Header{"Authorization": {"Bearer " + token}, "X-Api-Key": {"pstn_ci_0123456789"}, "Cookie": {"a=cookie-value-1; b=2"}, "Set-Cookie": {"__Host-d=device-value-1; Secure"}})
+	r.addHeader(http.Header{"Dpop": {"dpop-proof-1"}})
 	r.addHeader(http.Header{"Authorization": {"Basic YWRhOmJhc2ljLXMzY3JldA=="}})
 	r.addBody(`{"email":"ada@example.com","password":"correct horse","password2":"correct horsf","refresh_token":"refresh-0123456789"}`)
 	r.addBody("grant_type=refresh_token&refresh_token=refresh-of-a-form")
@@ -200,7 +204,7 @@ func TestSecretsAreFound(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, secret := range []string{
-		token, strings.Split(token, ".")[1], strings.Split(token, ".")[2], string(claims), "pstn_ci_0123456789", "cookie-value-1", "device-value-1", "basic-s3cret",
+		token, strings.Split(token, ".")[1], strings.Split(token, ".")[2], string(claims), "pstn_ci_0123456789", "cookie-value-1", "device-value-1", "basic-s3cret", "dpop-proof-1",
 		"correct horse", "correct horsf", "refresh-0123456789", "refresh-of-a-form", "demo",
 	} {
 		line := fmt.Sprintf(`{"msg":"request","detail":"x %s y"}`, secret)

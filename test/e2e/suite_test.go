@@ -37,6 +37,8 @@ func TestWorkloads(t *testing.T) {
 		"probes":          testProbes,
 		"redirect":        testRedirect,
 		"takeover":        testTakeover,
+		"tls":             testTLS,
+		"tlsMigration":    testTLSMigration,
 		"tokens":          testTokens,
 		"providerSession": testProviderSessions,
 		"vaultLogin":      testVaultLogin,
@@ -55,6 +57,7 @@ func TestOutages(t *testing.T) {
 	t.Run("redis", testRedisOutage)
 	t.Run("operator", testOperatorOutage)
 	t.Run("tokens", testTokensOutage)
+	t.Run("tls", testTLSOutage)
 }
 
 // TestRelease comes last: it uninstalls the chart and installs it again.

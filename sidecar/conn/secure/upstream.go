@@ -25,6 +25,14 @@ type Upstream struct {
 	Now func() time.Time
 }
 
+// Same reports whether both verify the app in the same way. Nil is no TLS.
+func (u *Upstream) Same(other *Upstream) bool {
+	if u == nil || other == nil {
+		return u == other
+	}
+	return u.Authorities == other.Authorities && u.ServerName == other.ServerName
+}
+
 // Over returns a connection above conn after the handshake, for HTTP/2 or HTTP/1.1. An app that agrees on another protocol is refused. On an error conn
 // is closed.
 func (u *Upstream) Over(ctx context.Context, conn *net.TCPConn, http2 bool) (net.Conn, error) {

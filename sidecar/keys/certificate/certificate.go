@@ -33,6 +33,8 @@ type Certificate struct {
 	tls.Certificate
 	// tickets is derived from the key. It keeps no part of it.
 	tickets secret.Value
+	// loaded is when it was read or issued.
+	loaded time.Time
 }
 
 // Parse reads a chain, the server's certificate first, and its key, in PEM and in any order. Errors contain no part of the key.
@@ -60,7 +62,7 @@ func newCertificate(pair tls.Certificate) (*Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Certificate{Certificate: pair, tickets: seed}, nil
+	return &Certificate{Certificate: pair, tickets: seed, loaded: time.Now()}, nil
 }
 
 // checkKey refuses a key that is too weak, or that crypto/tls signs no handshake with.
@@ -96,6 +98,8 @@ func (c *Certificate) TicketSeed() secret.Value { return c.tickets }
 
 // NotAfter returns when the certificate expires.
 func (c *Certificate) NotAfter() time.Time { return c.Leaf.NotAfter }
+
+func (c *Certificate) expired(now time.Time) bool { return !now.Before(c.NotAfter()) }
 
 // Len returns the number of certificates of the chain.
 func (c *Certificate) Len() int { return len(c.Certificate.Certificate) }

@@ -200,7 +200,7 @@ func TestStore(t *testing.T) {
 		t.Error("a certificate that was removed is not kept")
 	}
 	families, err := registry.Gather()
-	if err != nil || len(families) != 3 {
+	if err != nil || len(families) != 4 {
 		t.Errorf("%d metrics, %v", len(families), err)
 	}
 }

@@ -137,7 +137,7 @@ func (i *Issued) issue(ctx context.Context) (*Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
-	if now := i.options.Now(); !now.Before(c.NotAfter()) {
+	if c.expired(i.options.Now()) {
 		return nil, fmt.Errorf("it expired at %s: compare the clocks of this node and of the issuer", c.NotAfter().UTC().Format(time.RFC3339))
 	}
 	return c, nil

@@ -10,6 +10,7 @@ import (
 type Metrics struct {
 	held                func() []Held
 	notBefore, notAfter *prometheus.Desc
+	loaded              *prometheus.Desc
 	rotations           *prometheus.CounterVec
 }
 
@@ -21,6 +22,8 @@ func NewMetrics(r prometheus.Registerer, held func() []Held) (*Metrics, error) {
 			"Time from which the certificate in use is valid, in seconds since 1970.", []string{"certificate"}, nil),
 		notAfter: prometheus.NewDesc("postern_tls_certificate_not_after_seconds",
 			"Time at which the certificate in use expires, in seconds since 1970.", []string{"certificate"}, nil),
+		loaded: prometheus.NewDesc("postern_tls_certificate_loaded_seconds",
+			"Time from which the certificate is in use here: the last rotation, or the start, in seconds since 1970.", []string{"certificate"}, nil),
 		rotations: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "postern_tls_certificate_rotations_total", Help: "Certificates that were replaced by another one while in use.",
 		}, []string{"certificate"}),
@@ -34,7 +37,11 @@ func NewMetrics(r prometheus.Registerer, held func() []Held) (*Metrics, error) {
 }
 
 // Describe implements prometheus.Collector.
-func (m *Metrics) Describe(ch chan<- *prometheus.Desc) { ch <- m.notBefore; ch <- m.notAfter }
+func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
+	ch <- m.notBefore
+	ch <- m.notAfter
+	ch <- m.loaded
+}
 
 // Collect implements prometheus.Collector. While a document is replaced, two certificates may have the same name: the one that expires first
 // counts.
@@ -52,6 +59,7 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	for name, c := range soonest {
 		ch <- prometheus.MustNewConstMetric(m.notBefore, prometheus.GaugeValue, float64(c.Leaf.NotBefore.Unix()), name)
 		ch <- prometheus.MustNewConstMetric(m.notAfter, prometheus.GaugeValue, float64(c.NotAfter().Unix()), name)
+		ch <- prometheus.MustNewConstMetric(m.loaded, prometheus.GaugeValue, float64(c.loaded.Unix()), name)
 	}
 }
 

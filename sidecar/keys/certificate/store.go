@@ -3,6 +3,7 @@ package certificate
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/posterndev/postern/sidecar/keys/keyfile"
@@ -33,14 +34,21 @@ var _ Held = (*Store)(nil)
 
 // OpenStore follows the chain and the key. The caller calls Close.
 func OpenStore(name string, chain, key secret.Source, options Options) *Store {
+	if options.Now == nil {
+		options.Now = time.Now
+	}
 	return &Store{name: name, Store: keyfile.Open(
 		keyfile.Source{Name: name, Source: pair{chain, key}, Background: options.Slow, Logger: options.Logger, Interval: options.Interval},
 		keyfile.Format[*Certificate]{Entries: "certificates", Parse: func(data []byte, last *Certificate) (*Certificate, error) {
 			c, err := Parse(data)
-			if err == nil {
-				options.Metrics.replaced(name, last, c)
+			if err != nil {
+				return nil, err
 			}
-			return c, err
+			if last != nil && c.expired(options.Now()) { // no client accepts it
+				return nil, fmt.Errorf("the new one expired at %s", c.NotAfter().UTC().Format(time.RFC3339))
+			}
+			options.Metrics.replaced(name, last, c)
+			return c, nil
 		}},
 	)}
 }

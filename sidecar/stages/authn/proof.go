@@ -172,7 +172,7 @@ func (a *authenticator) confirmCertificate(r *http.Request, want *[sha256.Size]b
 func (a *authenticator) confirmKey(r *http.Request, v *verified) error {
 	proofs := r.Header[dpopHeader]
 	if len(proofs) != 1 {
-		return jwt.Because(dpop.Invalid, fmt.Errorf("the request has %d fields DPoP in place of one", len(proofs)))
+		return jwt.Because(dpop.Invalid, dpop.Problem(fmt.Sprintf("the request has %d fields DPoP, and needs one", len(proofs))))
 	}
 	rules := v.provider.Proof.Rules
 	b := v.bound.dpop

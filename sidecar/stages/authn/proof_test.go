@@ -183,7 +183,8 @@ func TestProofs(t *testing.T) {
 		"bound to a certificate, as DPoP": {optional, func() call {
 			return call{scheme: "DPoP", token: byCertificate, certificate: &ours, proofs: proof(alice, byCertificate, nil)}
 		}, verdict{"wrong_scheme", `DPoP realm="postern", error="invalid_token"`}},
-		"without proof": {all, func() call { return call{scheme: "DPoP", token: byKey} }, verdict{"invalid_dpop_proof", invalid}},
+		"without proof": {all, func() call { return call{scheme: "DPoP", token: byKey} },
+			verdict{"invalid_dpop_proof", invalid + `, error_description="The DPoP proof is not valid: the request has 0 fields DPoP, and needs one"`}},
 		"two proofs": {all, func() call {
 			return call{scheme: "DPoP", token: byKey, proofs: append(proof(alice, byKey, nil), proof(alice, byKey, nil)...)}
 		}, verdict{"invalid_dpop_proof", invalid}},

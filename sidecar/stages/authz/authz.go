@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
@@ -53,6 +54,8 @@ type Config struct {
 	ProofChallenge string
 	// Challenges are further values of WWW-Authenticate, for credentials other than tokens.
 	Challenges []string
+	// Credentials names those that identify a caller, for the refusal of a request without any; empty means a token.
+	Credentials []string
 	// NoStore keeps the responses of routes that require Authenticated out of caches, if the app says nothing about caching.
 	NoStore bool
 }
@@ -65,7 +68,10 @@ func New(c Config) (stage.Stage, error) {
 	if err != nil {
 		return nil, fmt.Errorf("building authorization: %w", err)
 	}
-	a := &authorizer{challenge: "Bearer realm=" + realm, proof: c.ProofChallenge, others: c.Challenges}
+	a := &authorizer{challenge: "Bearer realm=" + realm, proof: c.ProofChallenge, others: c.Challenges, needed: "This resource needs a token."}
+	if len(c.Credentials) > 0 {
+		a.needed = "This resource needs " + strings.Join(c.Credentials, " or ") + "."
+	}
 	for _, r := range c.Rules {
 		compiled, err := compile(r, realm)
 		if err != nil {
@@ -129,6 +135,7 @@ type authorizer struct {
 	challenge   string
 	proof       string
 	others      []string
+	needed      string
 }
 
 // decide returns the refusal of the request, or nil, and whether its response is meant for its caller alone: a rule requires an
@@ -210,10 +217,7 @@ func (a *authorizer) judge(rule *rule, r *http.Request, info *request.Info) (*ht
 
 // noCredentials returns the refusal of a request without credentials.
 func (a *authorizer) noCredentials() *httperr.Error {
-	e := &httperr.Error{Status: http.StatusUnauthorized, Code: "no-credentials", Detail: "This resource needs a token."}
-	if len(a.others) > 0 {
-		e.Detail = "This resource needs a token or an API key."
-	}
+	e := &httperr.Error{Status: http.StatusUnauthorized, Code: "no-credentials", Detail: a.needed}
 	e = e.With("WWW-Authenticate", a.challenge) // without an error code: RFC 6750 §3.1
 	if a.proof != "" {
 		e = e.With("WWW-Authenticate", a.proof)

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	http1 "github.com/posterndev/postern/sidecar/conn/http1/client"
@@ -25,8 +26,10 @@ const (
 
 // transports talk to the app in the protocol that both the client and the app speak.
 type transports struct {
-	http1     *http1.Client
-	http2     *http.Transport
+	http1 *http1.Client
+	// http2 is replaced when connections are renewed.
+	http2     atomic.Pointer[http.Transport]
+	newHTTP2  func() *http.Transport
 	protocols protocols
 }
 
@@ -43,25 +46,32 @@ func newTransports(cfg Config) *transports {
 			ResponseHeader: cfg.Timeouts.ResponseHeader,
 			ExpectContinue: cfg.Timeouts.ExpectContinue,
 		}),
-		http2: &http.Transport{
-			Protocols:              new(http.Protocols),
-			DisableCompression:     true, // otherwise net/http adds an Accept-Encoding and decompresses the response
-			IdleConnTimeout:        cfg.Timeouts.Idle,
-			ResponseHeaderTimeout:  cfg.Timeouts.ResponseHeader,
-			ExpectContinueTimeout:  cfg.Timeouts.ExpectContinue,
-			MaxResponseHeaderBytes: maxResponseHeader,
-		},
 		protocols: protocols{dial: dial, now: time.Now, known: map[string]*probed{}},
 	}
-	t.http2.Protocols.SetUnencryptedHTTP2(true)
-	t.http2.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+	t.newHTTP2 = func() *http.Transport { return newHTTP2(cfg.Timeouts, dial) }
+	t.http2.Store(t.newHTTP2())
+	return t
+}
+
+// newHTTP2 returns a transport for HTTP/2 in clear text, or over what dial opens.
+func newHTTP2(timeouts Timeouts, dial func(ctx context.Context, network, address string) (net.Conn, error)) *http.Transport {
+	t := &http.Transport{
+		Protocols:              new(http.Protocols),
+		DisableCompression:     true, // otherwise net/http adds an Accept-Encoding and decompresses the response
+		IdleConnTimeout:        timeouts.Idle,
+		ResponseHeaderTimeout:  timeouts.ResponseHeader,
+		ExpectContinueTimeout:  timeouts.ExpectContinue,
+		MaxResponseHeaderBytes: maxResponseHeader,
+		HTTP2:                  &http.HTTP2Config{MaxReceiveBufferPerStream: maxStreamBuffer},
+	}
+	t.Protocols.SetUnencryptedHTTP2(true)
+	t.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, err := dial(context.WithValue(ctx, http2Key{}, true), network, address)
 		if err != nil {
 			return nil, err
 		}
 		return &smallFrames{Conn: conn}, nil
 	}
-	t.http2.HTTP2 = &http.HTTP2Config{MaxReceiveBufferPerStream: maxStreamBuffer}
 	return t
 }
 
@@ -75,12 +85,18 @@ func (t *transports) RoundTrip(r *http.Request) (*http.Response, error) {
 	timing := request.From(r).Timing
 	timing.Asked()
 	defer timing.App(time.Now())
-	return t.http2.RoundTrip(r)
+	return t.http2.Load().RoundTrip(r)
 }
 
 func (t *transports) closeIdle() {
 	t.http1.CloseIdle()
-	t.http2.CloseIdleConnections()
+	t.http2.Load().CloseIdleConnections()
+}
+
+// renew lets the next requests open connections. Those in use end with their requests.
+func (t *transports) renew() {
+	t.http1.Renew()
+	t.http2.Swap(t.newHTTP2()).CloseIdleConnections()
 }
 
 // buffers is an httputil.BufferPool.

@@ -124,6 +124,9 @@ func (p *Proxy) Close() {
 	p.transports.closeIdle()
 }
 
+// Renew lets the next requests open connections to the app, because Config.DialContext opens others from now on. Connections in use end with their requests.
+func (p *Proxy) Renew() { p.transports.renew() }
+
 // ServeHTTP sends r to the app and the app's response to w. Before anything was written it returns:
 //   - 502 app-unreachable if no connection opens, 504 app-timeout if the header does not arrive in time, 502
 //     app-bad-response if the app sends no valid response;

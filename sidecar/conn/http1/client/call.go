@@ -65,11 +65,12 @@ func (c *Client) Do(r *Request) (*Response, error) {
 			return res, err
 		}
 	}
+	epoch := c.now()
 	nc, err := c.cfg.Dial(r.In.Context(), "tcp", r.Target)
 	if err != nil {
 		return nil, err // as it is, for the caller to look at
 	}
-	return newConn(nc, r.Target).do(c, r)
+	return newConn(nc, r.Target, epoch).do(c, r)
 }
 
 func (x *call) mayRepeat(err error) bool {

@@ -152,6 +152,28 @@ func TestReuse(t *testing.T) {
 	}
 }
 
+// TestRenew: after it, neither an unused connection nor one that was in use is used again. The request in progress ends as it should.
+func TestRenew(t *testing.T) {
+	addr, conns := app(t, answer(ok))
+	c := newClient(t)
+	do(t, c, newRequest(t, "GET", addr, ""))
+	c.Renew()
+	res, err := c.Do(newRequest(t, "GET", addr, ""))
+	if err != nil || conns.Load() != 2 {
+		t.Fatalf("%v; %d connections, want 2", err, conns.Load())
+	}
+	c.Renew()
+	if body, err := readAll(res); err != nil || body != "ok" {
+		t.Errorf("%q, %v", body, err)
+	}
+	for range 2 {
+		do(t, c, newRequest(t, "GET", addr, ""))
+	}
+	if conns.Load() != 3 {
+		t.Errorf("%d connections, want 3", conns.Load())
+	}
+}
+
 type ignore struct{}
 
 func (ignore) Inform(int, []wire.Field) {}

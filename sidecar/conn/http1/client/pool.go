@@ -32,6 +32,8 @@ type Client struct {
 	// idle has the unused connections of each target, the last used at the end.
 	idle     map[string][]*conn
 	sweeping bool
+	// epoch counts the calls of Renew.
+	epoch int
 }
 
 // New returns a Client.
@@ -41,6 +43,7 @@ func New(cfg Config) *Client { return &Client{cfg: cfg, idle: map[string][]*conn
 type conn struct {
 	net    net.Conn
 	target string
+	epoch  int
 	since  time.Time // unused since
 	// socket is nil if the connection has no socket. Such a connection is not kept, because nothing can look at what it has received.
 	socket pending
@@ -55,11 +58,11 @@ type pending interface {
 	Pending() bool
 }
 
-func newConn(nc net.Conn, target string) *conn {
+func newConn(nc net.Conn, target string, epoch int) *conn {
 	if tcp, ok := nc.(*net.TCPConn); ok {
 		nc = nonblock.New(tcp)
 	}
-	c := &conn{net: nc, target: target}
+	c := &conn{net: nc, target: target, epoch: epoch}
 	c.abort = func() { _ = nc.Close() }
 	c.socket, _ = nc.(pending)
 	return c
@@ -93,7 +96,7 @@ func (c *Client) keep(got *conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	kept := c.idle[got.target]
-	if got.socket == nil || len(kept) >= c.cfg.MaxIdle {
+	if got.socket == nil || got.epoch != c.epoch || len(kept) >= c.cfg.MaxIdle {
 		_ = got.net.Close()
 		return
 	}
@@ -125,10 +128,29 @@ func (c *Client) sweep() {
 	}
 }
 
+// now returns the epoch.
+func (c *Client) now() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.epoch
+}
+
+// Renew closes the unused connections, and those in use after their requests, because Dial opens others from now on.
+func (c *Client) Renew() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.epoch++
+	c.closeIdle()
+}
+
 // CloseIdle closes the unused connections.
 func (c *Client) CloseIdle() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.closeIdle()
+}
+
+func (c *Client) closeIdle() {
 	for target, kept := range c.idle {
 		for _, one := range kept {
 			_ = one.net.Close()
