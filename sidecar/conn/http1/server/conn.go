@@ -126,10 +126,21 @@ func (c *conn) close() {
 	if c.lingers {
 		c.linger()
 	}
-	if socket, ok := c.net.(interface{ SetLinger(int) error }); ok && c.resets {
-		_ = socket.SetLinger(0) // on an error the client gets a FIN
+	if c.resets {
+		c.reset()
 	}
 	_ = c.net.Close()
+}
+
+// reset makes closing the connection reset it. Below TLS the socket is closed first: an alert close_notify would end the response as if it were complete
+// (RFC 8446 §6.1).
+func (c *conn) reset() {
+	if socket, ok := c.net.(interface{ SetLinger(int) error }); ok {
+		_ = socket.SetLinger(0) // on an error the client gets a FIN
+	}
+	if above, ok := c.net.(interface{ TCP() *net.TCPConn }); ok {
+		_ = above.TCP().Close()
+	}
 }
 
 // readHead reads the next head. It returns false at the end of the connection, and after a refusal.
