@@ -48,6 +48,7 @@ type block struct {
 	seen        uint8 // a bit for each pseudo
 	regular     bool
 	te, lengths int
+	announced   int // the names that trailer fields list
 	host        string
 	hosts       bool
 }
@@ -160,12 +161,20 @@ func (b *block) addRegular(f hpack.HeaderField) {
 		} else if _, err := strconv.ParseUint(f.Value, 10, 63); err != nil {
 			b.refuse(badLength)
 		}
+	case "trailer":
+		if b.announced += 1 + strings.Count(f.Value, ","); b.announced > maxAnnounced {
+			b.refuse(headTooLarge)
+		}
 	case "host":
 		if !b.hosts {
 			b.hosts, b.host = true, f.Value
 		}
 	}
 }
+
+// maxAnnounced bounds the trailer fields that a request announces: net/http makes a place in a map of each, which needs twenty times the memory of a
+// short name.
+const maxAnnounced = 128
 
 // isName reports whether name is a token without uppercase letters, RFC 9113 §8.2.1.
 func isName(name string) bool {

@@ -201,6 +201,21 @@ func TestMalformedTrailers(t *testing.T) {
 	}
 }
 
+// TestAnnouncedTrailers: net/http makes a place in a map of each name, so a request lists a bounded number of them.
+func TestAnnouncedTrailers(t *testing.T) {
+	for name, tt := range map[string]struct {
+		fields []string
+		codes  []string
+	}{
+		"as many as allowed": {fields: []string{"trailer", strings.Repeat("a,", 63) + "a", "trailer", strings.Repeat("b,", 63) + "b"}},
+		"one more":           {fields: []string{"trailer", strings.Repeat("a,", 64) + "a", "trailer", strings.Repeat("b,", 63) + "b"}, codes: []string{"head-too-large"}},
+	} {
+		if _, codes := through(t, newClient().headers(1, slices.Concat(good, tt.fields)...).sent.Bytes(), 1<<20); !slices.Equal(codes, tt.codes) {
+			t.Errorf("%s: %v", name, codes)
+		}
+	}
+}
+
 // TestTokenIsRemoved: a client cannot say that a request was refused.
 func TestTokenIsRemoved(t *testing.T) {
 	c := newClient().headers(1, append(slices.Clone(good), tokenField, "1 2 3", tokenField, "x")...).headers(3, append(slices.Clone(good), tokenField, "1 2 3")...)

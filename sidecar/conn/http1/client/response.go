@@ -34,7 +34,7 @@ func (r *Response) Next() (part []byte, more bool, err error) {
 			return nil, false, err
 		}
 		if len(part) > 0 {
-			return part, !r.done && r.r == r.w && r.w < len(r.buf), nil
+			return part, !r.done && r.r == r.w && (r.w < len(r.buf) || r.conn.silent()), nil
 		}
 	}
 	return nil, false, io.EOF

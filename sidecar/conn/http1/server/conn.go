@@ -126,10 +126,21 @@ func (c *conn) close() {
 	if c.lingers {
 		c.linger()
 	}
-	if socket, ok := c.net.(interface{ SetLinger(int) error }); ok && c.resets {
-		_ = socket.SetLinger(0) // on an error the client gets a FIN
+	if c.resets {
+		c.reset()
 	}
 	_ = c.net.Close()
+}
+
+// reset makes closing the connection reset it. Below TLS the socket is closed first: an alert close_notify would end the response as if it were complete
+// (RFC 8446 §6.1).
+func (c *conn) reset() {
+	if socket, ok := c.net.(interface{ SetLinger(int) error }); ok {
+		_ = socket.SetLinger(0) // on an error the client gets a FIN
+	}
+	if above, ok := c.net.(interface{ TCP() *net.TCPConn }); ok {
+		_ = above.TCP().Close()
+	}
 }
 
 // readHead reads the next head. It returns false at the end of the connection, and after a refusal.
@@ -300,7 +311,8 @@ const bufferSize = 4 << 10
 
 var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
 
-// room makes room in the buffer. The scanner bounds heads, so the buffer does not grow far beyond their limit.
+// room makes room in the buffer. It grows only if it is full of a head that has not ended, and only as far as the largest head needs: a client that sends
+// all of such a head but its end holds no more.
 func (c *conn) room() {
 	switch {
 	case c.buf == nil:
@@ -311,7 +323,7 @@ func (c *conn) room() {
 	case c.r > 0:
 		c.r, c.w = 0, copy(c.buf, c.buf[c.r:c.w])
 	default:
-		grown := make([]byte, 2*len(c.buf))
+		grown := make([]byte, min(2*len(c.buf), c.server.config.Limits.HeadBytes+bufferSize))
 		copy(grown, c.buf)
 		c.recycle()
 		c.buf = grown

@@ -163,10 +163,17 @@ func (s *scanner) announce(c byte) violation {
 	return none
 }
 
-// endAnnounced checks a name in the list of a Trailer field.
+// endAnnounced checks a name in the list of a Trailer field. Each is a place in a map, which needs twenty times the memory of a short name: so there
+// may be as many as there may be fields.
 func (s *scanner) endAnnounced() violation {
 	length := s.nameLen
 	s.nameLen, s.valuePos, s.valueEnd = 0, 0, false
+	if length > 0 {
+		s.announced++
+	}
+	if s.announced > s.limits.Fields {
+		return tooManyFields
+	}
 	if length > len(s.name) {
 		return none
 	}

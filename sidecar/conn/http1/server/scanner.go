@@ -41,7 +41,7 @@ const (
 type Limits struct {
 	// HeadBytes is the maximum size of a head with the request line, in bytes; 0 is 64 KiB.
 	HeadBytes int
-	// Fields is the maximum number of header fields; 0 is 128.
+	// Fields is the maximum number of header fields, and of the trailer fields that a head announces; 0 is 128.
 	Fields int
 }
 
@@ -85,8 +85,9 @@ type scanner struct {
 	// has followed them.
 	valuePos int
 	valueEnd bool
-	// size is the size of the head or trailer so far, in bytes, and fields the number of its lines.
-	size, fields int
+	// size is the size of the head or trailer so far, in bytes, and fields the number of its lines. announced is the number of names that Trailer
+	// fields list.
+	size, fields, announced int
 	// left is the Content-Length while the head is read, and after that the number of bytes left of the body or
 	// chunk.
 	left uint64

@@ -132,6 +132,7 @@ func TestScanner(t *testing.T) {
 		"trailer folded":                {post + "Transfer-Encoding: chunked\r\n\r\n0\r\nX: 1\r\n 2\r\n\r\n", 0, obsoleteFold},
 		"trailer too many":              {post + "Transfer-Encoding: chunked\r\n\r\n0\r\n" + strings.Repeat("X: 1\r\n", 10), 0, tooManyFields},
 		"trailer too large":             {post + "Transfer-Encoding: chunked\r\n\r\n0\r\nX: " + strings.Repeat("x", 300), 0, headTooLarge},
+		"too many announced trailers":   {post + "Trailer: a,b,c,d\r\nTrailer: e,f,g,h,i\r\n", 0, tooManyFields},
 		"too many fields":               {post + strings.Repeat("X: 1\r\n", 10), 0, tooManyFields},
 		"head too large by a value":     {post + "X: " + strings.Repeat("x", 300), 0, headTooLarge},
 		"head too large by a name":      {post + strings.Repeat("x", 300), 0, headTooLarge},
