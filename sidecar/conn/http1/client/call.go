@@ -65,7 +65,7 @@ func (c *Client) Do(r *Request) (*Response, error) {
 			return res, err
 		}
 	}
-	epoch := c.now()
+	epoch := c.currentEpoch()
 	nc, err := c.cfg.Dial(r.In.Context(), "tcp", r.Target)
 	if err != nil {
 		return nil, err // as it is, for the caller to look at

@@ -134,8 +134,8 @@ func (c *Client) sweep() {
 	}
 }
 
-// now returns the epoch.
-func (c *Client) now() int {
+// currentEpoch returns the number of calls of Renew.
+func (c *Client) currentEpoch() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.epoch
