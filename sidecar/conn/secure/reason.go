@@ -65,7 +65,7 @@ func (s *Server) reasonOf(b *begun, err error) Reason {
 	switch {
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
 		return Timeout
-	case errors.Is(err, errTooLarge), errors.As(err, &record):
+	case errors.Is(err, errTooLarge), errors.Is(err, certificate.ErrTooMany), errors.As(err, &record):
 		return Malformed
 	case errors.Is(err, errNoCertificate), errors.Is(err, certificate.ErrNoTrust):
 		return Unavailable
