@@ -91,20 +91,20 @@ func (c *Conn) Opaque() {
 // returns a *net.OpError that wraps the *httperr.Error: for such errors net/http closes the connection without a
 // response of its own.
 func (c *Conn) Read(p []byte) (int, error) {
-	for len(p) > 0 {
-		if c.opaque.Load() {
-			return c.receive(p)
-		}
-		if b := c.broken.Load(); b != nil {
-			return 0, c.refuse(b)
-		}
-		n, err := c.receive(p)
-		if n == 0 {
-			return 0, err
-		}
-		return c.check(p[:n])
+	if len(p) == 0 {
+		return 0, nil
 	}
-	return 0, nil
+	if c.opaque.Load() {
+		return c.receive(p)
+	}
+	if b := c.broken.Load(); b != nil {
+		return 0, c.refuse(b)
+	}
+	n, err := c.receive(p)
+	if n == 0 {
+		return 0, err
+	}
+	return c.check(p[:n])
 }
 
 // receive reads the bytes that are left ahead, or from the client.
