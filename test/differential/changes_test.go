@@ -132,12 +132,18 @@ func isOwnError(r response) bool {
 	return r.status() >= 400 && slices.Contains(r.fields, "Content-Type: text/plain; charset=utf-8")
 }
 
-// badGateway puts a 502 in the place of a malformed response.
+// badGateway puts a 502 in the place of a malformed response, and after informational ones that no final one follows.
 func badGateway(c *testCase, direct, new *outcome) (found bool) {
 	mine := finals(direct)
 	for k, at := range finals(new) {
 		r := new.responses[at[1]]
-		if k >= len(mine) || r.status() != http.StatusBadGateway || !isProblem(r, 502, "app-bad-response", "The application sent an invalid response.") {
+		if r.status() != http.StatusBadGateway || !isProblem(r, 502, "app-bad-response", "The application sent an invalid response.") {
+			continue
+		}
+		if start := afterFinals(mine); k == len(mine) && start < len(direct.responses) {
+			mine = append(mine, [2]int{start, len(direct.responses) - 1})
+		}
+		if k >= len(mine) {
 			continue
 		}
 		found, r.own = true, true
@@ -148,6 +154,14 @@ func badGateway(c *testCase, direct, new *outcome) (found bool) {
 		}
 	}
 	return found
+}
+
+// afterFinals returns where the responses after the last final one begin.
+func afterFinals(all [][2]int) int {
+	if len(all) == 0 {
+		return 0
+	}
+	return all[len(all)-1][1] + 1
 }
 
 var forwarding = []string{"X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Forwarded-Port", "X-Real-Ip", "Forwarded", "X-Forwarded_for", "X-Request-Id"}
