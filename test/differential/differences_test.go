@@ -30,7 +30,6 @@ var differences = []difference{
 	{"a response that is cut short begins", "The app has ended its response early. The client sees the part that arrived, instead of less of it or a connection that closes.", cutResponse},
 	{"a malformed chunk or trailer breaks the response off", "net/http reads over it. RFC 9112 §7.1 has no such line, so where the response ends is not certain.", malformedChunks},
 	{"a length has no leading zero", "Content-Length: 05 of the app is passed on as 5: the number is the same.", leadingZero},
-	{"a body refusal has the policy's fields", "The scanner wrote such a refusal by itself, without CORS fields.", refusalFields},
 	{"the last write of a body may end after the response", "An app may respond before it reads the body. The sidecar waits up to 50 ms for the write in progress, before it closes the connection.", lateBody},
 	{"a refused upload is closed and not reset", "The client gets the response and the end of the connection.", closedUpload},
 }
@@ -254,23 +253,6 @@ func leadingZero(_ *testCase, old, _ *outcome) (found bool) {
 		if at := slices.Index(r.fields, "Content-Length: 05"); at >= 0 {
 			r.fields[at], found = "Content-Length: 5", true
 		}
-	}
-	return found
-}
-
-// refusalFields adds the policy's CORS fields to a refusal.
-func refusalFields(_ *testCase, old, new *outcome) (found bool) {
-	for i := range min(len(old.responses), len(new.responses)) {
-		r, want := &old.responses[i], new.responses[i]
-		if refusals[code(want)].status != want.status() || r.line != want.line || r.body != want.body {
-			continue
-		}
-		for _, f := range want.fields {
-			if !slices.Contains(r.fields, f) && (strings.HasPrefix(f, "Access-Control-") || f == "Vary: Origin") {
-				r.fields, found = append(r.fields, f), true
-			}
-		}
-		slices.Sort(r.fields)
 	}
 	return found
 }
