@@ -117,7 +117,7 @@ func run(ctx context.Context, s settings, out, progress io.Writer) error {
 	if b.selected("operator") && os.Getenv(apiserver.Assets) == "" {
 		return apiserver.ErrAssets
 	}
-	if err := b.suites(ctx); err != nil {
+	if err := errors.Join(b.suites(ctx), b.renew()); err != nil {
 		return err
 	}
 	for _, part := range []struct {
@@ -127,14 +127,19 @@ func run(ctx context.Context, s settings, out, progress io.Writer) error {
 		if !b.selected(part.name) {
 			continue
 		}
-		if err := part.run(ctx); err != nil {
+		if err := errors.Join(part.run(ctx), b.renew()); err != nil {
 			return err
 		}
 	}
-	if b.write {
-		return b.writeDocs("docs")
-	}
 	return nil
+}
+
+// renew writes what was measured so far, so that a later part cannot lose it.
+func (b *bench) renew() error {
+	if !b.write {
+		return nil
+	}
+	return b.writeDocs("docs")
 }
 
 // suites runs the parts that share the issuer and the proxies.
