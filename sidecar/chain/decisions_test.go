@@ -58,7 +58,7 @@ func TestDecisionsAllocate(t *testing.T) {
 			e := newExchange(t, name)
 			got := testing.AllocsPerRun(200, e.serve)
 			e.check(t)
-			if got > most+dropped {
+			if got > most+chaintest.Dropped {
 				t.Errorf("a warm request needs %v allocations; want at most %v", got, most)
 			}
 		})

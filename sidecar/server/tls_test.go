@@ -451,17 +451,24 @@ func TestRotationWhileStreaming(t *testing.T) {
 	}
 }
 
+// newAuthority returns a CA, and the certificate with its key that it has issued to itself, for an app.
+func newAuthority(t *testing.T) (*servertest.Authority, tls.Certificate) {
+	t.Helper()
+	ca, err := servertest.NewAuthority()
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, err := tls.X509KeyPair(ca.Certificate, ca.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ca, own
+}
+
 // TestUpstreamTLS: the app is reached by TLS in both versions of HTTP, and one with another certificate is not.
 func TestUpstreamTLS(t *testing.T) {
 	t.Parallel()
-	app, err := servertest.NewAuthority()
-	if err != nil {
-		t.Fatal(err)
-	}
-	own, err := tls.X509KeyPair(app.Certificate, app.Key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	app, own := newAuthority(t)
 	server := httptest.NewUnstartedServer(http.HandlerFunc(echo))
 	server.TLS, server.EnableHTTP2 = &tls.Config{Certificates: []tls.Certificate{own}}, true
 	server.StartTLS()
@@ -623,14 +630,7 @@ func TestLargeBodies(t *testing.T) {
 		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 		_, _ = w.Write(body)
 	})
-	ca, err := servertest.NewAuthority()
-	if err != nil {
-		t.Fatal(err)
-	}
-	own, err := tls.X509KeyPair(ca.Certificate, ca.Key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	ca, own := newAuthority(t)
 	for _, upstreamTLS := range []bool{false, true} {
 		server := httptest.NewUnstartedServer(app)
 		if upstreamTLS {
@@ -666,14 +666,7 @@ func TestLargeBodies(t *testing.T) {
 // busy it is kept.
 func TestUpstreamTLSOfANewPolicy(t *testing.T) {
 	t.Parallel()
-	ca, err := servertest.NewAuthority()
-	if err != nil {
-		t.Fatal(err)
-	}
-	own, err := tls.X509KeyPair(ca.Certificate, ca.Key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	ca, own := newAuthority(t)
 	server := httptest.NewUnstartedServer(http.HandlerFunc(echo))
 	server.TLS, server.EnableHTTP2 = &tls.Config{Certificates: []tls.Certificate{own}}, true
 	server.StartTLS()
@@ -707,14 +700,7 @@ func TestUpstreamTLSOfANewPolicy(t *testing.T) {
 // TestUpstreamConnectionsAreKept: requests one after the other need one handshake with the app.
 func TestUpstreamConnectionsAreKept(t *testing.T) {
 	t.Parallel()
-	ca, err := servertest.NewAuthority()
-	if err != nil {
-		t.Fatal(err)
-	}
-	own, err := tls.X509KeyPair(ca.Certificate, ca.Key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	ca, own := newAuthority(t)
 	for _, protocol := range []compiled.UpstreamProtocol{compiled.UpstreamHTTP1, compiled.UpstreamH2C} {
 		t.Run(string(protocol), func(t *testing.T) {
 			var opened atomic.Int64

@@ -1,6 +1,0 @@
-//go:build !race
-
-package chain
-
-// dropped is how many allocations the race detector adds to a request, because it makes pools drop values at random.
-const dropped = 0
