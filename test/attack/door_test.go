@@ -27,6 +27,7 @@ import (
 
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/test/freeport"
+	"github.com/posterndev/postern/test/servertest"
 )
 
 // The memory of the default SidecarClass: the container's limit, and the GOMEMLIMIT that the webhook sets for it.
@@ -217,19 +218,7 @@ func eventually(t *testing.T, what string, done func() bool) {
 }
 
 // ask gets a page of the admin port.
-func (d *door) ask(path string) (string, error) {
-	client := http.Client{Timeout: 10 * time.Second}
-	resp, err := client.Get("http://" + d.admin + path)
-	if err != nil {
-		return "", err
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	if err == nil && resp.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s: %s", resp.Status, b)
-	}
-	return string(b), err
-}
+func (d *door) ask(path string) (string, error) { return servertest.Page("http://" + d.admin + path) }
 
 // metric returns the sum of a metric's series whose labels contain all parts.
 func (d *door) metric(t *testing.T, name string, parts ...string) float64 {

@@ -252,7 +252,8 @@ func (x *call) fill() error {
 	return fmt.Errorf("reading the response: %w", err)
 }
 
-// finish ends the call. A connection to an HTTP/1.0 app is never kept, although net/http keeps it if the app says keep-alive. The connection is kept for another request if keep is set and it is in order.
+// finish ends the call. The connection is kept for another request if keep is set and it is in order. One to an HTTP/1.0 app is never kept, although
+// net/http keeps it if the app says keep-alive.
 func (x *call) finish(keep bool) {
 	if s := x.sender; s != nil {
 		keep = s.finish() && keep && !x.early
