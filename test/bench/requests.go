@@ -68,6 +68,7 @@ func (s *suite) entries() ([]entry, error) {
 		{group: "peers", name: "oauth2-proxy, bearer RS256", start: s.oauth2Proxy, requests: warm},
 		{group: "h2c", name: "nginx, plain, h2c clients", start: s.nginx, listener: "h2c", requests: plain2, http2: true},
 		{group: "h2c", name: haproxyH2C, start: s.haproxy, listener: "h2c", requests: plain2, http2: true},
+		{group: "h2c", name: "Go net/http, no proxy: answers itself, h2c clients", start: verifier("answer", "answer"), requests: plain2, http2: true},
 		{group: "h2c", name: posternH2C, start: postern("none"), requests: plain2, http2: true},
 	}
 	for _, t := range []struct {

@@ -182,7 +182,7 @@ func (s *suite) verifier(ctx context.Context, name, mode string) (*proxy, error)
 			return nil, err
 		}
 		key := s.rs.public
-		if mode == "off" {
+		if mode == "off" || mode == "answer" {
 			key = filepath.Join(s.dir, "secrets", "key", "key.pem")
 		}
 		return s.proxy(ctx, name, at, filepath.Join(s.dir, "peer"), "-listen", at["plain"], "-upstream", "http://"+s.upstream, "-redis", s.redis,

@@ -6,7 +6,8 @@
 // The flag -revoked is how it looks up revocations. With ask it makes two round trips per request (is the token revoked, does
 // the session exist). With poll it reads the list once per second. With off it only proxies and does not read tokens. With verify it
 // verifies the RS256 tokens of another issuer, with the public key in -key, and looks nothing up. With auth it does the same and forwards nothing: it
-// answers 204 or 401, for nginx's auth_request.
+// answers 204 or 401, for nginx's auth_request. With answer it is no proxy: it answers 1 KiB itself, over HTTP/1.1 and h2c, which shows what the
+// server of net/http costs alone.
 package main
 
 import (
@@ -33,7 +34,7 @@ func main() {
 	flag.StringVar(&o.key, "key", "", "file with the P-256 key that signs tokens, as PEM; with verify and auth, the issuer's RSA public key")
 	flag.StringVar(&o.issuer, "issuer", issuer, "issuer of the tokens")
 	flag.StringVar(&o.audience, "audience", audience, "audience of the tokens")
-	flag.StringVar(&o.revoked, "revoked", "ask", "ask, poll, off, verify or auth")
+	flag.StringVar(&o.revoked, "revoked", "ask", "ask, poll, off, verify, auth or answer")
 	flag.Parse()
 	if err := run(ctx, o); err != nil {
 		fmt.Fprintln(os.Stderr, "peer:", err)
@@ -73,8 +74,13 @@ func run(ctx context.Context, o options) error {
 		server.Handler = http.HandlerFunc(p.verified)
 	case "auth":
 		server.Handler = http.HandlerFunc(p.judge)
+	case "answer":
+		server.Handler = http.HandlerFunc(answer)
+		server.Protocols = new(http.Protocols)
+		server.Protocols.SetHTTP1(true)
+		server.Protocols.SetUnencryptedHTTP2(true)
 	default:
-		return fmt.Errorf("-revoked %q is not ask, poll, off, verify or auth", o.revoked)
+		return fmt.Errorf("-revoked %q is not ask, poll, off, verify, auth or answer", o.revoked)
 	}
 	defer context.AfterFunc(ctx, func() { _ = server.Close() })()
 	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
