@@ -136,9 +136,18 @@ func (a *Acquirer) clients(in *compiled.ClientCertificates) (*certificate.Client
 	}
 	c.Authorities = authorities
 	if in.CRL != nil {
-		lists, err := shared(a, a.shared.lists, []any{in.CRL, a.policy.Vault}, func(own *Acquirer) (*certificate.ListStore, error) {
+		lists, err := shared(a, a.shared.lists, []any{in.CRL, in.CA, a.policy.Vault}, func(own *Acquirer) (*certificate.ListStore, error) {
 			source, err := own.secret(in.CRL)
-			return certificate.OpenLists(titleOf(in.CRL), source, own.certificateOptions(in.CRL)), err
+			if err != nil {
+				return nil, err
+			}
+			cas, err := own.secret(in.CA)
+			if err != nil {
+				return nil, err
+			}
+			options := own.certificateOptions(in.CRL)
+			options.Slow = options.Slow || in.CA.VaultPath != ""
+			return certificate.OpenLists(titleOf(in.CRL), source, cas, options), nil
 		})
 		if err != nil {
 			return nil, err

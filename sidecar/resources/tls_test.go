@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/posterndev/postern/api/compiled"
+	"github.com/posterndev/postern/sidecar/keys/certificate"
 	"github.com/posterndev/postern/sidecar/keys/vault/vaulttest"
 	"github.com/posterndev/postern/test/servertest"
 )
@@ -113,6 +114,16 @@ func TestCertificateProblems(t *testing.T) {
 			list, err := s.authority.Revoke(time.Now().Add(time.Hour), big.NewInt(1))
 			s.write(t, "ca/crl", list, err)
 		}, after: 2 * time.Hour, want: []string{"ListOutdated"}},
+		"a list of another CA": {policy: clients, prepare: func(t *testing.T, s *secrets) {
+			s.writePair(t, year)
+			s.write(t, "ca/ca.crt", s.authority.Certificate, nil)
+			other, err := servertest.NewNamedAuthority("other")
+			if err != nil {
+				t.Fatal(err)
+			}
+			list, err := other.Revoke(time.Now().Add(time.Hour), big.NewInt(1))
+			s.write(t, "ca/crl", list, err)
+		}, want: []string{"Unavailable"}, wantUnready: "the revocation lists are not available yet"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -166,6 +177,78 @@ func TestExpiringSaysWhy(t *testing.T) {
 	if now, _ := got.Certificates[0].Current(); now != first {
 		t.Error("a certificate that has expired replaced another one")
 	}
+}
+
+// TestNotYetValid: a certificate that is not valid yet replaces another one when it is.
+func TestNotYetValid(t *testing.T) {
+	s := newSecrets(t)
+	s.writePair(t, nil)
+	a, err := s.Acquire(tlsPolicy(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	got, err := a.TLS()
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, err := got.Certificates[0].Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.writePair(t, func(c *x509.Certificate) {
+		c.NotBefore, c.NotAfter = time.Now().Add(time.Hour), time.Now().Add(100*time.Hour)
+	})
+	vaulttest.Eventually(t, "the reason", func() bool {
+		err := got.Certificates[0].Err()
+		return err != nil && strings.Contains(err.Error(), "the new one is valid from")
+	})
+	if now, _ := got.Certificates[0].Current(); now != first {
+		t.Error("a certificate that is not valid yet replaced another one")
+	}
+	s.ahead.Store(int64(2 * time.Hour))
+	vaulttest.Eventually(t, "the new certificate", func() bool { now, _ := got.Certificates[0].Current(); return now != first })
+}
+
+// TestWrongListLiftsNothing: a list that none of the CAs has signed does not replace the last good one.
+func TestWrongListLiftsNothing(t *testing.T) {
+	s := newSecrets(t)
+	s.writePair(t, nil)
+	s.write(t, "ca/ca.crt", s.authority.Certificate, nil)
+	list, err := s.authority.Revoke(time.Now().Add(time.Hour), big.NewInt(7))
+	s.write(t, "ca/crl", list, err)
+	a, err := s.Acquire(tlsPolicy(func(p *compiled.Policy) {
+		p.TLS.ClientCertificates = &compiled.ClientCertificates{CA: &compiled.SecretRef{Name: "ca", Key: "ca.crt"}, CRL: &compiled.SecretRef{Name: "ca", Key: "crl"}}
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	got, err := a.TLS()
+	if err != nil {
+		t.Fatal(err)
+	}
+	lists := got.Clients.Lists.(*certificate.ListStore)
+	first, err := lists.File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"servertest", "other"} { // the first has the name of the CA
+		other, err := servertest.NewNamedAuthority(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list, err := other.Revoke(time.Now().Add(time.Hour))
+		s.write(t, "ca/crl", list, err)
+		vaulttest.Eventually(t, "the problem", func() bool { return lists.Err() != nil && slices.Equal(s.problems(t), []string{"RefreshFails"}) })
+		if now, _ := lists.File(); now != first {
+			t.Errorf("a list of %q replaced that of the CA", name)
+		}
+		s.write(t, "ca/crl", list[:0], nil)
+	}
+	list, err = s.authority.Revoke(time.Now().Add(time.Hour), big.NewInt(7), big.NewInt(8))
+	s.write(t, "ca/crl", list, err)
+	vaulttest.Eventually(t, "the CA's new list", func() bool { now, err := lists.File(); return err == nil && now.Len() == 2 })
 }
 
 // TestDocumentsShareCertificates: a reload reads no certificate again, and the last user closes it. A deleted policy keeps its certificates, and asks clients for none.

@@ -28,11 +28,16 @@ type Authority struct {
 
 // NewAuthority returns an authority that is valid for an hour. Its certificate is also for further addresses.
 func NewAuthority(addresses ...net.IP) (*Authority, error) {
+	return NewNamedAuthority("servertest", addresses...)
+}
+
+// NewNamedAuthority is NewAuthority with a common name.
+func NewNamedAuthority(name string, addresses ...net.IP) (*Authority, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("generating a key: %w", err)
 	}
-	t := template("servertest")
+	t := template(name)
 	t.IsCA, t.BasicConstraintsValid = true, true
 	t.KeyUsage |= x509.KeyUsageCertSign | x509.KeyUsageCRLSign
 	t.DNSNames, t.IPAddresses = []string{"localhost"}, append([]net.IP{net.IPv4(127, 0, 0, 1)}, addresses...)

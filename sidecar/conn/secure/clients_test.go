@@ -5,7 +5,9 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"math/big"
+	"net"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -22,6 +24,11 @@ func parsed[F any](t *testing.T, parse func([]byte) (F, error), data []byte, err
 		t.Fatal(err)
 	}
 	return f
+}
+
+// parseLists reads lists of the authority.
+func (w *world) parseLists(data []byte) (*certificate.Lists, error) {
+	return certificate.ParseLists(data, parsed(w.t, certificate.ParseAuthorities, w.authority.Certificate, nil))
 }
 
 // clients verifies by the authority. Its identity is a SPIFFE ID.
@@ -142,7 +149,7 @@ func TestClientCertificates(t *testing.T) {
 				t.Parallel()
 				w := newWorld(t)
 				list, err := w.authority.Revoke(time.Now().Add(time.Hour), revoked)
-				lists := &file[certificate.Lists]{f: parsed(t, certificate.ParseLists, list, err)}
+				lists := &file[certificate.Lists]{f: parsed(t, w.parseLists, list, err)}
 				e := w.serve(Config{Clients: w.clients(func(c *certificate.Clients) {
 					c.Lists = lists
 					if tt.clients != nil {
@@ -176,4 +183,32 @@ func manyNames(n int) []string {
 		names[i] = "a-long-name-to-make-the-certificate-large.example.com"
 	}
 	return names
+}
+
+// TestAlertArrives: a client that sends its request when its handshake has failed can send it, and reads the alert.
+func TestAlertArrives(t *testing.T) {
+	w := newWorld(t)
+	e := w.serve(Config{Clients: w.clients(nil)})
+	settings := with(w.settings(), newWorld(t).client(nil))
+	for i := range 30 {
+		conn, err := net.Dial("tcp", e.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = conn.SetDeadline(time.Now().Add(waitLimit))
+		c := tls.Client(conn, settings)
+		if err := c.Handshake(); err != nil {
+			t.Fatal(err)
+		}
+		e.refused(t, Untrusted, i+1)
+		for range 2 {
+			if _, err := c.Write(make([]byte, 8<<10)); err != nil {
+				t.Fatalf("sending: %v", err)
+			}
+		}
+		if _, err := c.Read(make([]byte, 1)); err == nil || !strings.Contains(err.Error(), "bad certificate") {
+			t.Fatalf("%v; want the alert", err)
+		}
+		_ = conn.Close()
+	}
 }

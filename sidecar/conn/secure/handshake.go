@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"time"
@@ -61,7 +62,9 @@ func (s *Server) Handshake(ctx context.Context, conn net.Conn, _ netip.AddrPort)
 	}
 	c := &Conn{Conn: tls.Server(b, s.entry)}
 	if err := c.HandshakeContext(ctx); err != nil {
-		return nil, "", s.refuse(ctx, b, err)
+		err = s.refuse(ctx, b, err)
+		b.farewell(ctx)
+		return nil, "", err
 	}
 	b.left, b.hello = unlimited, nil
 	c.session.ConnectionState = c.ConnectionState()
@@ -132,6 +135,27 @@ func (b *begun) Read(p []byte) (int, error) {
 
 // NetConn returns the socket.
 func (b *begun) NetConn() net.Conn { return b.Conn }
+
+// The bounds of a farewell.
+const (
+	farewellTime  = time.Second
+	farewellBytes = 64 << 10
+)
+
+// farewell lets the client read the alert that says why its handshake failed. With TLS 1.3 a client may have sent its request already, and closing a
+// connection with unread bytes makes the client's system discard the alert.
+func (b *begun) farewell(ctx context.Context) {
+	if ctx.Err() != nil || b.CloseWrite() != nil {
+		return
+	}
+	until := time.Now().Add(farewellTime)
+	if at, ok := ctx.Deadline(); ok && at.Before(until) {
+		until = at
+	}
+	if b.Conn.SetReadDeadline(until) == nil {
+		_, _ = io.CopyN(io.Discard, b.Conn, farewellBytes)
+	}
+}
 
 // CloseWrite closes the sending half.
 func (b *begun) CloseWrite() error {

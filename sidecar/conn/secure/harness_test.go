@@ -89,7 +89,7 @@ func (w *world) parse(chain, key []byte, err error) *certificate.Certificate {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	c, err := certificate.Parse(append(chain, key...))
+	c, err := certificate.Parse(chain, key)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -160,6 +160,7 @@ func (e *endpoint) one(conn net.Conn) {
 		e.mu.Lock()
 		e.errs = append(e.errs, err)
 		e.mu.Unlock()
+		_ = conn.(*net.TCPConn).SetLinger(0) // package listen resets it
 		return
 	}
 	defer above.Close()

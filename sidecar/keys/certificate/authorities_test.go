@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/posterndev/postern/test/servertest"
 )
 
 func TestParseAuthorities(t *testing.T) {
@@ -65,8 +67,12 @@ func TestLists(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := ParseLists(append(revoke(big.NewInt(2), big.NewInt(3)), foreign...))
-	if err != nil || l.Len() != 3 {
+	cas, err := ParseAuthorities(a.Certificate)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := ParseLists(revoke(big.NewInt(2), big.NewInt(3)), cas)
+	if err != nil || l.Len() != 2 {
 		t.Fatalf("%v, %v", l, err)
 	}
 	for serial, want := range map[int64]error{1: nil, 2: ErrRevoked, 3: ErrRevoked, 4: nil} {
@@ -80,10 +86,22 @@ func TestLists(t *testing.T) {
 	if _, outdated := l.Outdated(next.Add(time.Minute)); !outdated {
 		t.Error("it is not outdated after its next update")
 	}
+	stranger, err := servertest.NewNamedAuthority("stranger")
+	if err != nil {
+		t.Fatal(err)
+	}
+	unknown, err := stranger.Revoke(next, big.NewInt(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if l, err := ParseLists(append(revoke(), unknown...), cas); err != nil || l.Len() != 1 {
+		t.Errorf("with the list of an intermediate CA: %v, %v", l, err)
+	}
 	for name, data := range map[string][]byte{
+		"of another CA": unknown, "forged": foreign, "one of two is forged": append(revoke(), foreign...),
 		"empty": nil, "a certificate": a.Certificate, "garbage": pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: []byte("x")}), "too many": bytes.Repeat(revoke(), maxLists+1),
 	} {
-		if _, err := ParseLists(data); err == nil {
+		if _, err := ParseLists(data, cas); err == nil {
 			t.Errorf("%s: accepted", name)
 		}
 	}
@@ -108,17 +126,21 @@ func FuzzParse(f *testing.F) {
 		f.Fatal(err)
 	}
 	leaf := first(f, chain)
+	cas, err := ParseAuthorities(a.Certificate)
+	if err != nil {
+		f.Fatal(err)
+	}
 	for _, seed := range [][]byte{append(append([]byte(nil), chain...), key...), a.Certificate, list, nil} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if c, err := Parse(data); err == nil && (c.Leaf == nil || c.Len() == 0 || c.TicketSeed().IsZero()) {
+		if c, err := Parse(data, data); err == nil && (c.Leaf == nil || c.Len() == 0 || c.TicketSeed().IsZero()) {
 			t.Error("a certificate without a leaf is accepted")
 		}
 		if as, err := ParseAuthorities(data); err == nil && as.Len() == 0 {
 			t.Error("an empty bundle is accepted")
 		}
-		if l, err := ParseLists(data); err == nil {
+		if l, err := ParseLists(data, cas); err == nil {
 			_ = l.Check([]*x509.Certificate{leaf, first(t, a.Certificate)})
 		}
 	})

@@ -8,6 +8,7 @@ import (
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/elliptic"
 	"crypto/hkdf"
 	"crypto/rsa"
 	"crypto/sha256"
@@ -15,8 +16,10 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
+	"github.com/posterndev/postern/sidecar/keys/keyfile"
 	"github.com/posterndev/postern/sidecar/keys/secret"
 )
 
@@ -37,9 +40,9 @@ type Certificate struct {
 	loaded time.Time
 }
 
-// Parse reads a chain, the server's certificate first, and its key, in PEM and in any order. Errors contain no part of the key.
-func Parse(data []byte) (*Certificate, error) {
-	pair, err := tls.X509KeyPair(data, data)
+// Parse reads a chain, the server's certificate first, and its key, in PEM. Errors contain no part of the key.
+func Parse(chain, key []byte) (*Certificate, error) {
+	pair, err := tls.X509KeyPair(chain, key)
 	if err != nil {
 		return nil, fmt.Errorf("parsing certificate: %w", err)
 	}
@@ -65,6 +68,9 @@ func newCertificate(pair tls.Certificate) (*Certificate, error) {
 	return &Certificate{Certificate: pair, tickets: seed, loaded: time.Now()}, nil
 }
 
+// curves are those of ECDSA keys in handshakes.
+var curves = []elliptic.Curve{elliptic.P256(), elliptic.P384(), elliptic.P521()}
+
 // checkKey refuses a key that is too weak, or that crypto/tls signs no handshake with.
 func checkKey(leaf *x509.Certificate) error {
 	switch key := leaf.PublicKey.(type) {
@@ -72,7 +78,11 @@ func checkKey(leaf *x509.Certificate) error {
 		if key.N.BitLen() < minRSA {
 			return fmt.Errorf("its RSA key has %d bits, and at least %d are needed", key.N.BitLen(), minRSA)
 		}
-	case *ecdsa.PublicKey, ed25519.PublicKey:
+	case *ecdsa.PublicKey:
+		if !slices.Contains(curves, key.Curve) {
+			return fmt.Errorf("its ECDSA key is on the curve %.32s, and handshakes have P-256, P-384 and P-521 alone (RFC 8446 §4.2.3)", key.Params().Name)
+		}
+	case ed25519.PublicKey:
 	default:
 		return errors.New("its key is neither RSA, ECDSA nor Ed25519")
 	}
@@ -100,6 +110,17 @@ func (c *Certificate) TicketSeed() secret.Value { return c.tickets }
 func (c *Certificate) NotAfter() time.Time { return c.Leaf.NotAfter }
 
 func (c *Certificate) expired(now time.Time) bool { return !now.Before(c.NotAfter()) }
+
+// usable returns why no client accepts the certificate now, or nil.
+func (c *Certificate) usable(now time.Time) error {
+	switch {
+	case c.expired(now):
+		return fmt.Errorf("the new one expired at %s", c.NotAfter().UTC().Format(time.RFC3339))
+	case now.Before(c.Leaf.NotBefore):
+		return fmt.Errorf("%w: the new one is valid from %s on", keyfile.ErrLater, c.Leaf.NotBefore.UTC().Format(time.RFC3339))
+	}
+	return nil
+}
 
 // Len returns the number of certificates of the chain.
 func (c *Certificate) Len() int { return len(c.Certificate.Certificate) }

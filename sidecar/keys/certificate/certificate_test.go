@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"crypto/ecdh"
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/tls"
@@ -57,7 +59,7 @@ func issue(t testing.TB, a *servertest.Authority, change func(*x509.Certificate)
 }
 
 // weak returns a certificate with a small RSA key.
-func weak(t *testing.T) []byte {
+func weak(t *testing.T) (chain, private []byte) {
 	t.Helper()
 	t.Setenv("GODEBUG", "rsa1024min=0")
 	key, err := rsa.GenerateKey(rand.Reader, 1024)
@@ -69,36 +71,38 @@ func weak(t *testing.T) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
-		pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})...)
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
+		pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})
 }
 
 func TestParse(t *testing.T) {
 	a := newAuthority(t)
 	chain, key := issue(t, a, nil)
 	_, foreign := issue(t, a, nil)
-	join := func(parts ...[]byte) []byte { return bytes.Join(parts, []byte("\n")) }
+	lines := func(parts ...[]byte) []byte { return bytes.Join(parts, []byte("\n")) }
+	small, smallKey := weak(t)
 	tests := map[string]struct {
-		data []byte
+		chain, key []byte
 		// wantErr is a part of the error; empty if there is none.
 		wantErr string
 		wantLen int
 	}{
-		"chain and key":         {data: join(chain, a.Certificate, key), wantLen: 2},
-		"key first":             {data: join(key, chain), wantLen: 1},
-		"text between":          {data: join([]byte("subject=orders"), chain, []byte("# key"), key), wantLen: 1},
-		"the key of another":    {data: join(chain, foreign), wantErr: "does not match"},
-		"the wrong order":       {data: join(a.Certificate, chain, key), wantErr: "does not match"},
-		"no key":                {data: chain, wantErr: "rather than a key"},
-		"no certificate":        {data: key, wantErr: "did find a private key"},
+		"chain and key":         {chain: lines(chain, a.Certificate), key: key, wantLen: 2},
+		"text between":          {chain: lines([]byte("subject=orders"), chain), key: lines([]byte("# key"), key), wantLen: 1},
+		"the key of another":    {chain: chain, key: foreign, wantErr: "does not match"},
+		"the wrong order":       {chain: lines(a.Certificate, chain), key: key, wantErr: "does not match"},
+		"no key":                {chain: chain, wantErr: "failed to find any PEM data in key"},
+		"no certificate":        {key: key, wantErr: "failed to find any PEM data in certificate"},
+		"no PEM":                {chain: []byte("x"), key: key, wantErr: "failed to find any PEM data in certificate"},
+		"switched":              {chain: key, key: chain, wantErr: "may have been switched"},
 		"nothing":               {wantErr: "failed to find"},
-		"a small RSA key":       {data: weak(t), wantErr: "1024 bits"},
-		"a broken intermediate": {data: join(chain, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("x")}), key), wantErr: "certificate 2 of the chain"},
-		"too many":              {data: join(append([][]byte{chain, key}, repeat(a.Certificate, maxChain)...)...), wantErr: "at most 16"},
+		"a small RSA key":       {chain: small, key: smallKey, wantErr: "1024 bits"},
+		"a broken intermediate": {chain: lines(chain, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("x")})), key: key, wantErr: "certificate 2 of the chain"},
+		"too many":              {chain: lines(append([][]byte{chain}, repeat(a.Certificate, maxChain)...)...), key: key, wantErr: "at most 16"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			c, err := Parse(tt.data)
+			c, err := Parse(tt.chain, tt.key)
 			if tt.wantErr != "" {
 				if err == nil || !strings.Contains(err.Error(), tt.wantErr) {
 					t.Errorf("%v; want %q", err, tt.wantErr)
@@ -123,12 +127,12 @@ func repeat(b []byte, n int) (all [][]byte) {
 func TestTicketSeed(t *testing.T) {
 	a := newAuthority(t)
 	chain, key := issue(t, a, nil)
-	one, err := Parse(append(chain, key...))
+	one, err := Parse(chain, key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, _ := Parse(append(append(append([]byte(nil), chain...), a.Certificate...), key...))
-	other, _ := Parse(bytes.Join([][]byte{issueBoth(t, a)}, nil))
+	again, _ := Parse(append(append([]byte(nil), chain...), a.Certificate...), key)
+	other, _ := Parse(issue(t, a, nil))
 	if !one.TicketSeed().Equal(again.TicketSeed()) || one.TicketSeed().Equal(other.TicketSeed()) {
 		t.Error("the seed does not follow from the key")
 	}
@@ -138,14 +142,18 @@ func TestTicketSeed(t *testing.T) {
 	}
 }
 
-func issueBoth(t *testing.T, a *servertest.Authority) []byte {
-	chain, key := issue(t, a, nil)
-	return append(chain, key...)
-}
-
 func TestCheckKey(t *testing.T) {
 	if err := checkKey(&x509.Certificate{PublicKey: &ecdh.PublicKey{}}); err == nil {
 		t.Error("a key that signs nothing is accepted")
+	}
+	for _, curve := range []elliptic.Curve{elliptic.P224(), elliptic.P256(), elliptic.P384(), elliptic.P521()} {
+		key, err := ecdsa.GenerateKey(curve, rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := checkKey(&x509.Certificate{PublicKey: key.Public()}); (err == nil) != (curve != elliptic.P224()) {
+			t.Errorf("%s: %v", curve.Params().Name, err)
+		}
 	}
 }
 

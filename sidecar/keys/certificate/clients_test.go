@@ -109,7 +109,11 @@ func TestVerifyAgain(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		l, err := ParseLists(b)
+		own, err := ParseAuthorities(a.Certificate)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l, err := ParseLists(b, own)
 		if err != nil {
 			t.Fatal(err)
 		}

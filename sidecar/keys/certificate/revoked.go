@@ -27,10 +27,12 @@ type list struct {
 	serials map[string]bool
 }
 
-// ParseLists reads revocation lists in PEM. Their signatures are verified when a certificate of their CA is looked up. A list
-// with a critical extension that is not known, such as one of a part of the certificates, is an error: it would be misread.
-func ParseLists(data []byte) (*Lists, error) {
-	l := &Lists{}
+// ParseLists reads revocation lists in PEM. One at least must be signed by one of the CAs, and none may have the name of a CA and the signature of
+// another: a wrong file must not lift revocations. Other lists are those of intermediate CAs, which clients send: their signatures are verified when a
+// certificate of their CA is looked up. A list with a critical extension that is not known, such as one of a part of the certificates, is an error: it
+// would be misread.
+func ParseLists(data []byte, cas *Authorities) (*Lists, error) {
+	l, signed := &Lists{}, false
 	err := blocks(data, "X509 CRL", func(der []byte) error {
 		parsed, err := x509.ParseRevocationList(der)
 		if err != nil {
@@ -44,11 +46,20 @@ func ParseLists(data []byte) (*Lists, error) {
 		if len(l.lists) == maxLists {
 			return fmt.Errorf("there are more than %d lists", maxLists)
 		}
+		known, err := cas.signed(parsed)
+		if err != nil {
+			return err
+		}
+		signed = signed || known
 		l.add(parsed)
 		return nil
 	})
-	if err == nil && len(l.lists) == 0 {
+	switch {
+	case err != nil:
+	case len(l.lists) == 0:
 		err = errors.New("there is no list") // an empty file must not lift revocations
+	case !signed:
+		err = errors.New("none of the CAs has signed one of the lists")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("parsing revocation lists: %w", err)
@@ -66,6 +77,24 @@ func (l *Lists) add(parsed *x509.RevocationList) {
 	if next := parsed.NextUpdate; !next.IsZero() && (l.next.IsZero() || next.Before(l.next)) {
 		l.next = next
 	}
+}
+
+// signed reports whether one of the CAs has signed a list. A list with the name of a CA that has not signed it is an error.
+func (a *Authorities) signed(l *x509.RevocationList) (bool, error) {
+	named := false
+	for _, ca := range a.certificates {
+		if string(ca.RawSubject) != string(l.RawIssuer) {
+			continue
+		}
+		if l.CheckSignatureFrom(ca) == nil {
+			return true, nil
+		}
+		named = true
+	}
+	if named {
+		return false, fmt.Errorf("the list of %.128q is not signed by the CA of this name", l.Issuer.String())
+	}
+	return false, nil
 }
 
 // removeFromCRL is a reason that lifts a revocation (RFC 5280 §5.3.1).
@@ -103,10 +132,20 @@ func (l list) of(ca *x509.Certificate) bool {
 // ListStore follows revocation lists.
 type ListStore = keyfile.Store[*Lists]
 
-// OpenLists follows revocation lists. The caller calls Close.
-func OpenLists(name string, source secret.Source, options Options) *ListStore {
+// OpenLists follows revocation lists, and the CAs whose lists they are. The caller calls Close.
+func OpenLists(name string, lists, cas secret.Source, options Options) *ListStore {
 	return keyfile.Open(
-		keyfile.Source{Name: name, Source: source, Background: options.Slow, Logger: options.Logger, Interval: options.Interval},
-		keyfile.Format[*Lists]{Entries: "revocation lists", Parse: func(data []byte, _ *Lists) (*Lists, error) { return ParseLists(data) }},
+		keyfile.Source{Name: name, Source: joined{lists, cas}, Background: options.Slow, Logger: options.Logger, Interval: options.Interval},
+		keyfile.Format[*Lists]{Entries: "revocation lists", Parse: func(data []byte, _ *Lists) (*Lists, error) {
+			lists, bundle, err := split(data)
+			if err != nil {
+				return nil, fmt.Errorf("parsing revocation lists: %w", err)
+			}
+			authorities, err := ParseAuthorities(bundle)
+			if err != nil {
+				return nil, err
+			}
+			return ParseLists(lists, authorities)
+		}},
 	)
 }

@@ -1,8 +1,6 @@
 package certificate
 
 import (
-	"bytes"
-	"context"
 	"fmt"
 	"time"
 
@@ -38,14 +36,18 @@ func OpenStore(name string, chain, key secret.Source, options Options) *Store {
 		options.Now = time.Now
 	}
 	return &Store{name: name, Store: keyfile.Open(
-		keyfile.Source{Name: name, Source: pair{chain, key}, Background: options.Slow, Logger: options.Logger, Interval: options.Interval},
+		keyfile.Source{Name: name, Source: joined{chain, key}, Background: options.Slow, Logger: options.Logger, Interval: options.Interval},
 		keyfile.Format[*Certificate]{Entries: "certificates", Parse: func(data []byte, last *Certificate) (*Certificate, error) {
-			c, err := Parse(data)
+			chain, key, err := split(data)
+			if err != nil {
+				return nil, fmt.Errorf("parsing certificate: %w", err)
+			}
+			c, err := Parse(chain, key)
 			if err != nil {
 				return nil, err
 			}
-			if last != nil && c.expired(options.Now()) { // no client accepts it
-				return nil, fmt.Errorf("the new one expired at %s", c.NotAfter().UTC().Format(time.RFC3339))
+			if err := c.usable(options.Now()); err != nil && last != nil {
+				return nil, err
 			}
 			options.Metrics.replaced(name, last, c)
 			return c, nil
@@ -61,30 +63,6 @@ func (s *Store) Name() string { return s.name }
 
 // Shared implements Held.
 func (s *Store) Shared() bool { return true }
-
-// pair reads a chain and a key as one value. They may be of two versions while they are replaced: then they do not match, and are read again.
-type pair struct{ chain, key secret.Source }
-
-// Read implements secret.Source.
-func (p pair) Read(ctx context.Context) (secret.Value, error) {
-	chain, err := p.chain.Read(ctx)
-	if err != nil {
-		return secret.Value{}, err
-	}
-	key, err := p.key.Read(ctx)
-	if err != nil {
-		return secret.Value{}, err
-	}
-	return secret.New(bytes.Join([][]byte{chain.Reveal(), key.Reveal()}, []byte("\n"))), nil
-}
-
-// Changed implements keyfile.Live for secrets of Vault. For others nothing is ever ready, and they are polled.
-func (p pair) Changed() <-chan struct{} {
-	if live, ok := p.chain.(keyfile.Live); ok {
-		return live.Changed()
-	}
-	return nil
-}
 
 // Expiring reports whether less than a fifth of the lifetime is left: whatever should have replaced the certificate has not.
 func Expiring(c *Certificate, now time.Time) bool { return c.left(now) < expiringPart }

@@ -20,6 +20,9 @@ const DefaultInterval = time.Second
 // ErrUnavailable is the error while no file was read.
 var ErrUnavailable = errors.New("the file is not available")
 
+// ErrLater is wrapped by the error of a file that can be used later as it is. It is parsed again at each read.
+var ErrLater = errors.New("not yet")
+
 // File is a pointer to the immutable content of a file. Len returns the number of its entries.
 type File interface {
 	comparable
@@ -142,6 +145,7 @@ func (s *Store[F]) read(ctx context.Context) {
 	s.value, s.parsed = value, true
 	file, err := s.format.Parse(value.Reveal(), last.file)
 	if err != nil {
+		s.parsed = !errors.Is(err, ErrLater)
 		s.replace(last, &state[F]{file: last.file, err: err})
 		return
 	}

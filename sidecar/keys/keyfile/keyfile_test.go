@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -259,4 +260,27 @@ func eventually(t *testing.T, what string, f func() bool) {
 		}
 	}
 	t.Fatalf("waiting for %s", what)
+}
+
+// TestLater: a file that can be used later is used then, without a change of its source.
+func TestLater(t *testing.T) {
+	source := &fakeSource{text: "a", changed: make(chan struct{})}
+	var ready atomic.Bool
+	s := Open(Source{Name: "words", Source: source, Interval: time.Millisecond, Logger: slog.New(slog.DiscardHandler)},
+		Format[*entries]{Entries: "words", Parse: func([]byte, *entries) (*entries, error) {
+			if !ready.Load() {
+				return nil, fmt.Errorf("%w: soon", ErrLater)
+			}
+			return &entries{}, nil
+		}})
+	defer s.Close()
+	if _, err := s.File(); !errors.Is(err, ErrLater) {
+		t.Errorf("before: %v", err)
+	}
+	ready.Store(true)
+	for deadline := time.Now().Add(30 * time.Second); s.Err() != nil; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("it was not used: %v", s.Err())
+		}
+	}
 }
