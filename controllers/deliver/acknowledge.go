@@ -13,7 +13,7 @@ import (
 	"github.com/posterndev/postern/api/compiled"
 )
 
-// acknowledgeTimeout bounds the write of one report.
+// acknowledgeTimeout bounds the write of one report, without the wait for others.
 const acknowledgeTimeout = 5 * time.Second
 
 // acknowledger stores reports as pod conditions.
@@ -23,30 +23,35 @@ type acknowledger struct {
 	now   func() time.Time
 }
 
-// acknowledge writes report if it differs from the pod's condition. The patch changes only this condition, and names the
-// pod's UID, so that it cannot change a later pod of the same name.
-func (a *acknowledger) acknowledge(ctx context.Context, pod *corev1.Pod, report compiled.Report) error {
+// patch returns the change that makes report the pod's condition; nil if it is. It changes only this condition, and names the pod's UID,
+// so that it cannot change a later pod of the same name.
+func (a *acknowledger) patch(pod *corev1.Pod, report compiled.Report) ([]byte, error) {
 	old := sidecarCondition(pod)
 	condition, err := newCondition(report, old, a.now())
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if old != nil && *old == condition {
-		return nil
+		return nil, nil
 	}
 	patch, err := json.Marshal(map[string]any{
 		"metadata": map[string]any{"uid": pod.UID},
 		"status":   map[string]any{"conditions": []any{condition}},
 	})
 	if err != nil {
-		return fmt.Errorf("encoding condition of pod %q: %w", pod.Name, err)
+		return nil, fmt.Errorf("encoding condition of pod %q: %w", pod.Name, err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, acknowledgeTimeout)
-	defer cancel()
-	if err := acquire(ctx, a.slots); err != nil {
+	return patch, nil
+}
+
+// write patches the pod's status. It waits for a slot until wait ends.
+func (a *acknowledger) write(ctx, wait context.Context, pod *corev1.Pod, patch []byte) error {
+	if err := acquire(wait, a.slots); err != nil {
 		return fmt.Errorf("waiting to acknowledge pod %q: %w", pod.Name, err)
 	}
 	defer release(a.slots)
+	ctx, cancel := context.WithTimeout(ctx, acknowledgeTimeout)
+	defer cancel()
 	target := &corev1.Pod{}
 	target.Namespace, target.Name = pod.Namespace, pod.Name
 	if err := a.pods.Patch(ctx, target, client.RawPatch(types.StrategicMergePatchType, patch)); err != nil {
@@ -57,6 +62,11 @@ func (a *acknowledger) acknowledge(ctx context.Context, pod *corev1.Pod, report 
 
 // acquire takes one of the slots, or returns ctx's error.
 func acquire(ctx context.Context, slots chan struct{}) error {
+	select {
+	case slots <- struct{}{}:
+		return nil
+	default: // of a free slot and an ended ctx, select would choose either
+	}
 	select {
 	case slots <- struct{}{}:
 		return nil

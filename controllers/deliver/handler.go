@@ -166,7 +166,7 @@ func (h *Handler) poll(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 }
 
 // respond returns the policy's document at once if the pod does not run it; otherwise it stores the report and waits for a
-// newer document. The report of a sidecar that gets a new document at once is not stored: it is about to change.
+// newer document. The report of a sidecar that gets a new document is not stored, unless its write has begun: it is about to change.
 func (h *Handler) respond(ctx context.Context, pod *corev1.Pod, policy string, report compiled.Report) []byte {
 	name := types.NamespacedName{Namespace: pod.Namespace, Name: render.ConfigMapName(policy)}
 	now, cancel := context.WithCancel(ctx)
@@ -174,16 +174,38 @@ func (h *Handler) respond(ctx context.Context, pod *corev1.Pod, policy string, r
 	if body, ok := h.cfg.Documents.Next(now, name, report.Reads(), report.Hash, report.Refused); ok {
 		return body
 	}
-	if err := h.acks.acknowledge(ctx, pod, report); err != nil && ctx.Err() == nil && !apierrors.IsNotFound(err) {
-		// The next poll tries again; delivering the document is more important.
-		contextlog.From(ctx).Warn("a sidecar's report was not stored", "namespace", pod.Namespace, "pod", pod.Name, "error", err)
-	}
 	h.metrics.held.Inc()
 	defer h.metrics.held.Dec()
-	ctx, cancel = context.WithTimeout(ctx, h.cfg.Hold-rand.N(h.cfg.Hold/5+1))
+	hold, cancel := context.WithTimeout(ctx, h.cfg.Hold-rand.N(h.cfg.Hold/5+1))
 	defer cancel()
-	body, _ := h.cfg.Documents.Next(ctx, name, report.Reads(), report.Hash, report.Refused)
+	stored := h.store(ctx, hold, pod, report)
+	body, _ := h.cfg.Documents.Next(hold, name, report.Reads(), report.Hash, report.Refused)
+	cancel()
+	<-stored
 	return body
+}
+
+// store stores the report if it differs from the last one. It closes the channel at the end: soon after hold, which bounds the wait for
+// the reports of others. So the reports of many sidecars that got a new document are stored one after the other, and none of them waits
+// for its sidecar's next poll.
+func (h *Handler) store(ctx, hold context.Context, pod *corev1.Pod, report compiled.Report) <-chan struct{} {
+	stored := make(chan struct{})
+	patch, err := h.acks.patch(pod, report)
+	if err == nil && patch == nil {
+		close(stored)
+		return stored
+	}
+	go func() {
+		defer close(stored)
+		if err == nil {
+			err = h.acks.write(ctx, hold, pod, patch)
+		}
+		if err != nil && !errors.Is(err, context.Canceled) && ctx.Err() == nil && !apierrors.IsNotFound(err) {
+			// The next poll tries again; delivering the document is more important.
+			contextlog.From(ctx).Warn("a sidecar's report was not stored", "namespace", pod.Namespace, "pod", pod.Name, "error", err)
+		}
+	}()
+	return stored
 }
 
 func (h *Handler) authenticate(r *http.Request) (podID, error) {

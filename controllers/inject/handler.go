@@ -53,6 +53,7 @@ type Handler struct {
 	decoder      admission.Decoder
 	preparations *flight.Group[preparation, Input]
 	looked       *looked
+	memo         *memo
 	injections   *prometheus.CounterVec
 }
 
@@ -71,6 +72,7 @@ func NewHandler(config Config) (*Handler, error) {
 		decoder:      admission.NewDecoder(config.Scheme),
 		preparations: flight.New[preparation, Input](flight.Config{Slots: preparations, Timeout: prepareTimeout}),
 		looked:       newLooked(),
+		memo:         newMemo(),
 		injections: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "postern_injections_total",
 			Help: "New pods that the webhook was called for, by result: injected, unselected (no policy selects the pod), refused, failed.",

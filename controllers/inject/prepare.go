@@ -48,7 +48,8 @@ func (h *Handler) prepare(ctx context.Context, policy *v1alpha1.SecurityPolicy) 
 	if err != nil {
 		return Input{}, err
 	}
-	document, err := documentFor(compile.Input{Policy: policy, Size: size, Classes: classes, Last: compile.Current(policy, last)})
+	in := compile.Input{Policy: policy, Size: size, Classes: classes, Last: compile.Current(policy, last)}
+	document, err := h.memo.document(in, class)
 	if err != nil {
 		return Input{}, err
 	}
@@ -115,25 +116,22 @@ func (h *Handler) document(ctx context.Context, reader client.Reader, policy *v1
 	if err != nil {
 		return nil, fmt.Errorf("reading ConfigMap %q: %w", name, err)
 	}
-	documents, err := render.Reader{Key: h.config.Settings().DocumentKey}.Open(cm, policy.Name)
-	if err != nil {
-		return nil, nil // package policy replaces it, or reports that the name is taken
-	}
-	return documents[0].Policy, nil
+	// Where it is not the operator's, package policy replaces it, or reports that the name is taken.
+	return h.memo.open(cm, policy.Name, h.config.Settings().DocumentKey), nil
 }
 
 // documentFor returns the document for which the pod's sidecar is rendered: that of the current policy, or the last good one if
-// the policy cannot be compiled. If the selector is invalid, the pod is refused, because it is unknown which pods the policy
-// selects.
-func documentFor(in compile.Input) (*compiled.Policy, error) {
+// the policy cannot be compiled, and then valid is false. If the selector is invalid, the pod is refused, because it is unknown which
+// pods the policy selects.
+func documentFor(in compile.Input) (document *compiled.Policy, valid bool, err error) {
 	intent := compile.Intend(in)
 	unread := slices.ContainsFunc(intent.Findings, func(f compile.Finding) bool {
 		return f.Severity == compile.Error && f.Field == "spec.selector"
 	})
 	if intent.Document == nil || unread {
-		return nil, refusef("the policy is invalid, correct it: %s", describe(intent.Findings))
+		return nil, false, refusef("the policy is invalid, correct it: %s", describe(intent.Findings))
 	}
-	return intent.Document, nil
+	return intent.Document, intent.Valid, nil
 }
 
 func (h *Handler) sidecar(document *compiled.Policy, policy *v1alpha1.SecurityPolicy, class *v1alpha1.SidecarClass) render.Sidecar {

@@ -33,7 +33,7 @@ func TestSpacing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			clock := clocktesting.NewFakePassiveClock(created)
-			s := newSpacing(100*time.Millisecond, tt.pace, clock)
+			s := newSpacing(100*time.Millisecond, tt.pace, clock).spread(podApart, podLongest)
 			var due []int
 			for _, at := range tt.events {
 				clock.SetTime(created.Add(time.Duration(at) * time.Millisecond))
@@ -41,6 +41,35 @@ func TestSpacing(t *testing.T) {
 			}
 			if got := slices.Compact(due); !slices.Equal(got, tt.want) {
 				t.Errorf("reconciles are due at %v, want %v", got, tt.want)
+			}
+		})
+	}
+}
+
+// TestSpacingOfManyPolicies sends an event of each policy every second, and checks that the reconciles of all are apart, and that each
+// policy has one after each event, in time.
+func TestSpacingOfManyPolicies(t *testing.T) {
+	const seconds = 60
+	for policies, wantPerSecond := range map[int]float64{1: 1, 10: 10, 50: 20, 190: 20} {
+		t.Run(fmt.Sprint(policies), func(t *testing.T) {
+			clock := clocktesting.NewFakePassiveClock(created)
+			s := newSpacing(podDelay, podPace, clock).spread(podApart, podLongest)
+			reconciles := map[string]int{}
+			for i := range seconds * policies {
+				now := created.Add(time.Duration(i) * time.Second / time.Duration(policies))
+				clock.SetTime(now)
+				name := fmt.Sprint(i % policies)
+				wait := s.next(reconcile.Request{NamespacedName: types.NamespacedName{Name: name}})
+				if wait < 0 || wait > podLongest {
+					t.Fatalf("event %d: the reconcile comes after %s", i, wait)
+				}
+				if due := now.Add(wait); due.Before(created.Add(seconds * time.Second)) {
+					reconciles[fmt.Sprint(name, " ", due)]++
+				}
+			}
+			// The first ones come soon, and do not count.
+			if got, most := float64(len(reconciles)-policies)/seconds, wantPerSecond*1.1; got > most || got < wantPerSecond*0.8 {
+				t.Errorf("%.1f reconciles a second, want %.1f", got, wantPerSecond)
 			}
 		})
 	}

@@ -30,10 +30,13 @@ import (
 )
 
 // podDelay combines the changes of many pods into one reconcile, and podPace is the time between two reconciles of a policy whose pods
-// go on changing. revocationDelay combines those of TokenRevocations into one document, because every sidecar fetches each document.
+// go on changing. If those of many policies do, podApart is between the reconciles of all, which are then at most podLongest late.
+// revocationDelay combines the changes of TokenRevocations into one document, because every sidecar fetches each document.
 const (
 	podDelay        = 100 * time.Millisecond
 	podPace         = time.Second
+	podApart        = 50 * time.Millisecond
+	podLongest      = 10 * time.Second
 	revocationDelay = 50 * time.Millisecond
 )
 
@@ -58,7 +61,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Watches(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(ofConfigMap)).
 		Watches(&v1alpha1.TokenRevocation{}, gathering(newSpacing(revocationDelay, 0, r.cfg.Clock), r.ofRevocation),
 			builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		Watches(&corev1.Pod{}, gathering(newSpacing(podDelay, podPace, r.cfg.Clock), r.ofPod), builder.WithPredicates(predicate.Funcs{UpdateFunc: podChanged}))
+		Watches(&corev1.Pod{}, gathering(newSpacing(podDelay, podPace, r.cfg.Clock).spread(podApart, podLongest), r.ofPod), builder.WithPredicates(predicate.Funcs{UpdateFunc: podChanged}))
 	if r.cfg.Webhook != "" {
 		b = b.Watches(&admissionv1.MutatingWebhookConfiguration{}, handler.EnqueueRequestsFromMapFunc(r.everyPolicy),
 			builder.WithPredicates(predicate.GenerationChangedPredicate{}))

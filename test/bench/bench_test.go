@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -127,7 +128,10 @@ func TestParse(t *testing.T) {
 	if s, err := parse(nil); err != nil || s.fleet != 6 {
 		t.Errorf("no arguments: %+v, %v", s, err)
 	}
-	for _, args := range [][]string{{"-fleet", "0"}, {"-rounds", "-1"}, {"-events", "0"}, {"-repetitions", "0"}} {
+	if s, err := parse([]string{"-quick", "-policies", "10,200"}); err != nil || !slices.Equal(s.scales, []int{10, 200}) {
+		t.Errorf("numbers of policies: %v, %v", s.scales, err)
+	}
+	for _, args := range [][]string{{"-fleet", "0"}, {"-rounds", "-1"}, {"-events", "0"}, {"-repetitions", "0"}, {"-policies", "0"}, {"-policies", "10,"}} {
 		if _, err := parse(args); err == nil {
 			t.Errorf("%v are accepted", args)
 		}

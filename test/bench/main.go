@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -68,8 +69,13 @@ func parse(args []string) (settings, error) {
 	flags.IntVar(&s.fresh, "fresh", 2000, "requests with a new token each, in one round")
 	flags.DurationVar(&s.turn, "turn", 1500*time.Millisecond, "time of one row in one round")
 	flags.StringVar(&s.rows, "rows", "", "run only these parts, separated by commas: requests, latency, memory, curves, revocation, cost, audit, operator; or groups of them: "+
-		"requests/postern, /cold, /peers, /h2c, /tls; curves/routes, /providers, /connections, /bodies, /revocations, /replicas")
+		"requests/postern, /cold, /peers, /h2c, /tls; curves/routes, /providers, /connections, /bodies, /revocations, /replicas; "+
+		"operator/change, /admission, /pods")
 	flags.BoolVar(&s.write, "write", false, "write the tables into docs/bench.md and the plots into docs/benchmarks")
+	flags.Func("policies", "numbers of policies of the operator's rows, separated by commas (default 1000,5000)", func(text string) (err error) {
+		s.scales, err = numbers(text)
+		return err
+	})
 	flags.IntVar(&s.pods, "pods", 10000, "pods of the operator's rows, each with a simulated sidecar")
 	flags.DurationVar(&s.creation, "creation", 15*time.Second, "time for which pods are created at a fixed rate, in each way")
 	quick := flags.Bool("quick", false, "shorter turns and two repetitions, for a first look")
@@ -90,6 +96,18 @@ func parse(args []string) (settings, error) {
 		}
 	}
 	return s, nil
+}
+
+// numbers parses a list of numbers of at least 1.
+func numbers(text string) (out []int, err error) {
+	for part := range strings.SplitSeq(text, ",") {
+		n, err := strconv.Atoi(part)
+		if err != nil || n < 1 {
+			return nil, fmt.Errorf("%q is not a number of at least 1", part)
+		}
+		out = append(out, n)
+	}
+	return out, nil
 }
 
 func main() {

@@ -75,7 +75,14 @@ func (b *bench) atScale(ctx context.Context, n int, last bool) (row *scale, err 
 	for _, part := range []struct {
 		name string
 		run  func(context.Context) error
-	}{{"one change", func(ctx context.Context) error { return o.changes(ctx, n) }}, {"admission", func(ctx context.Context) error { return o.admission(ctx, n) }}, {"pods", func(ctx context.Context) error { return o.fleets(ctx, n) }}} {
+	}{
+		{"change", func(ctx context.Context) error { return o.changes(ctx, n) }},
+		{"admission", func(ctx context.Context) error { return o.admission(ctx, n) }},
+		{"pods", func(ctx context.Context) error { return o.fleets(ctx, n) }},
+	} {
+		if !b.selected("operator/" + part.name) {
+			continue
+		}
 		if err := part.run(ctx); err != nil {
 			return row, fmt.Errorf("%s: %w", part.name, err)
 		}

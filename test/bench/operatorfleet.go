@@ -14,7 +14,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/sidecar/document"
@@ -123,6 +122,9 @@ func (o *operators) token(ctx context.Context, p *corev1.Pod) (secret.Source, er
 	return constant(secret.New([]byte(got.Status.Token))), nil
 }
 
+// podsAtOnce is the number of pods that are created, or connected, at once: a pod waits in the API server for most of that time.
+const podsAtOnce = 32
+
 // fill creates the pods of fleets, and returns them in the fleets' order.
 func (o *operators) fill(ctx context.Context, fleets []*fleet) ([]*corev1.Pod, error) {
 	var pods []*corev1.Pod
@@ -131,5 +133,5 @@ func (o *operators) fill(ctx context.Context, fleets []*fleet) ([]*corev1.Pod, e
 			pods = append(pods, pod(f.policy.Namespace, fmt.Sprintf("%s-%d", f.policy.Name, i), f.policy.Name))
 		}
 	}
-	return pods, o.parallel(ctx, len(pods), func(ctx context.Context, c client.Client, i int) error { return c.Create(ctx, pods[i]) })
+	return pods, each(ctx, podsAtOnce, len(pods), func(ctx context.Context, i int) error { return o.clients[i%len(o.clients)].Create(ctx, pods[i]) })
 }

@@ -134,7 +134,7 @@ func (o *operators) connect(ctx context.Context, p *population, all []*fleet, po
 	if err != nil {
 		return err
 	}
-	if err := each(ctx, applyClients, len(pods), func(_ context.Context, i int) error { return o.join(ctx, owners[i], pods[i]) }); err != nil {
+	if err := each(ctx, podsAtOnce, len(pods), func(_ context.Context, i int) error { return o.join(ctx, owners[i], pods[i]) }); err != nil {
 		return err
 	}
 	if err := o.current(ctx, p); err != nil {
