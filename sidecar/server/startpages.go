@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// startPagesInterval is the pause before the start's pages are given back, so that what the first document begins has been done.
-const startPagesInterval = time.Second
+// startPagesInterval is the pause between two looks for the first document, and the one after it, in which what the document begins is done.
+const startPagesInterval = 500 * time.Millisecond
 
 // giveBackStartPages waits until a document is active, and then unmaps the code and the tables of the binary that are in memory: initializing
 // all packages has touched nearly every part of them, and most parts are not used again. The kernel keeps the pages in its cache, where all sidecars of
