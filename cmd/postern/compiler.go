@@ -35,8 +35,8 @@ type compilation struct {
 // compilationResult is what the compiler writes to its standard output.
 type compilationResult struct {
 	// Document is the encoded document; nil if the policy cannot run: then Failure says why, or a finding does.
-	Document json.RawMessage `json:",omitempty"`
-	Failure  string          `json:",omitempty"`
+	Document []byte `json:",omitempty"`
+	Failure  string `json:",omitempty"`
 	Findings []manifest.Finding
 	Created  map[string]time.Time
 	// Classless is policyWatch.classless.
