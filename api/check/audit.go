@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/posterndev/postern/api/compiled"
@@ -22,11 +23,11 @@ const (
 	maxChangedName        = 256
 )
 
-var resourceKind = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.-]{0,63}$`)
+var resourceKind = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.-]{0,63}$`) })
 
 // ResourceKind refuses a text that is not the name of a kind of resource in the audit trail.
 func ResourceKind(kind string) error {
-	if !resourceKind.MatchString(kind) {
+	if !resourceKind().MatchString(kind) {
 		return fmt.Errorf("%.64q is not a kind of resource; write a letter and then up to 63 letters, digits, dots, hyphens and underscores, for example user", kind)
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/posterndev/postern/api/compiled"
@@ -19,7 +20,9 @@ const (
 )
 
 // claimName is a DNS subdomain (RFC 1123), as the API server wants it: with another name no pod of the policy could be created.
-var claimName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`)
+var claimName = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`)
+})
 
 func (c *checker) breached(field string, b *compiled.BreachedPasswords) {
 	switch {
@@ -50,7 +53,7 @@ func (c *checker) breached(field string, b *compiled.BreachedPasswords) {
 // VolumeFile refuses a file that is not inside its claim's volume, and a claim that no namespace can have.
 func VolumeFile(f *compiled.VolumeFile) error {
 	switch {
-	case len(f.Claim) > maxClaimName || !claimName.MatchString(f.Claim):
+	case len(f.Claim) > maxClaimName || !claimName().MatchString(f.Claim):
 		return errors.New("claimName is not the name of a PersistentVolumeClaim; write lower-case letters, digits, hyphens and dots, for example breached")
 	case len(f.Path) > maxVolumePath || f.Path == "." || !fs.ValidPath(f.Path) || strings.Contains(f.Path, "\x00"):
 		return errors.New("path is not a path inside the volume; write a relative one without empty, . and .. elements, for example lists/pwned.txt")

@@ -6,6 +6,7 @@ import (
 	"net"
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/posterndev/postern/api/compiled"
 )
@@ -25,14 +26,14 @@ func DatabaseAddress(address string) error {
 	return nil
 }
 
-var credentialsPath = regexp.MustCompile(`/(static-)?creds/[^/]+$`)
+var credentialsPath = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`/(static-)?creds/[^/]+$`) })
 
 // DatabaseCredentialsPath refuses a text that is not the path of a role's credentials in Vault's database engine.
 func DatabaseCredentialsPath(path string) error {
 	if err := VaultPath(path); err != nil {
 		return err
 	}
-	if !credentialsPath.MatchString(path) {
+	if !credentialsPath().MatchString(path) {
 		return fmt.Errorf("%.64q is not the path of credentials in Vault's database engine; write the mount, creds and the role, for example database/creds/postern-audit", path)
 	}
 	return nil

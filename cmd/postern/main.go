@@ -38,7 +38,7 @@ func newCommand() *cobra.Command {
 		SilenceErrors: true,
 	}
 	root.AddCommand(newInitCommand(), newLintCommand(), newCompileCommand(), newTestCommand(), newExplainCommand(), newRunCommand(), newTokenCommand(),
-		newAPIKeyCommand(), newRevokeCommand(), newSessionsCommand(), newUnlockCommand(), newSubjectCommand(), newAuditCommand())
+		newAPIKeyCommand(), newRevokeCommand(), newSessionsCommand(), newUnlockCommand(), newSubjectCommand(), newAuditCommand(), newCompilerCommand())
 	root.AddCommand(newClusterCommands()...)
 	return root
 }

@@ -68,6 +68,9 @@ func (o *runOptions) run(cmd *cobra.Command) error {
 		return err
 	}
 	if s.Document, err = watch.start(ctx, content); err != nil {
+		if ctx.Err() != nil {
+			return nil // stopped before it began
+		}
 		return err
 	}
 	if watch.classless != "" {

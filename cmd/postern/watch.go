@@ -26,7 +26,7 @@ type policyWatch struct {
 	policy string
 	log    *slog.Logger
 	// report prints the findings of the files, and returns an error if they prevent the policy from running.
-	report func(*policySet) error
+	report func([]manifest.Finding) error
 
 	// last is the content of each file that was compiled last, valid or not. seen is newer content that was read once.
 	last, seen [][]byte
@@ -54,6 +54,7 @@ func watchable(name string) bool {
 // start compiles the content of the files for the first time.
 func (w *policyWatch) start(ctx context.Context, content [][]byte) (*compiled.Policy, error) {
 	document, err := w.compile(ctx, content)
+	debug.FreeOSMemory() // what initializing this command line's libraries has left
 	if err != nil {
 		return nil, err
 	}
@@ -109,6 +110,9 @@ func (w *policyWatch) look(ctx context.Context) *compiled.Policy {
 	}
 	w.last, w.seen = content, nil
 	document, err := w.compile(ctx, content)
+	if ctx.Err() != nil {
+		return nil
+	}
 	if err != nil {
 		w.log.Error("changed policy file refused, the previous policy stays active", "file", w.name(), "error", err)
 		return nil
@@ -146,28 +150,24 @@ func (w *policyWatch) read(previous [][]byte) ([][]byte, error) {
 
 func equal(a, b [][]byte) bool { return slices.EqualFunc(a, b, bytes.Equal) }
 
-// compile compiles the files. The process then serves for a long time, and does not keep the memory of this.
+// compile compiles the files, reports the findings, and returns the document.
 func (w *policyWatch) compile(ctx context.Context, content [][]byte) (*compiled.Policy, error) {
-	defer func() {
-		manifest.Forget()
-		debug.FreeOSMemory()
-	}()
-	s := newPolicySet()
-	for i, name := range w.files {
-		if err := s.add(ctx, name, content[i]); err != nil {
-			return nil, err
-		}
-	}
-	s.created = w.created
-	document, err := s.document(w.policy, func() error { return w.report(s) })
+	result, err := compilation{Files: w.files, Content: content, Policy: w.policy, Created: w.created}.runApart(ctx)
 	if err != nil {
 		return nil, err
 	}
-	w.created = s.creations()
-	w.classless = ""
-	if len(s.unknown.classes) > 0 {
-		w.classless = s.unknown.classes[0].name
+	refused := w.report(result.Findings)
+	switch {
+	case result.Failure != "":
+		return nil, errors.New(result.Failure)
+	case refused != nil:
+		return nil, refused
 	}
+	document, err := compiled.Decode(result.Document)
+	if err != nil {
+		return nil, err
+	}
+	w.created, w.classless = result.Created, result.Classless
 	return document, nil
 }
 
@@ -186,13 +186,13 @@ func (w *policyWatch) accept(document *compiled.Policy) bool {
 
 // reportTo returns a function that reports the findings of files: as lines like those of a compiler in text format, as log records in
 // JSON.
-func reportTo(o logOutput, log *slog.Logger) func(*policySet) error {
-	return func(s *policySet) error {
+func reportTo(o logOutput, log *slog.Logger) func([]manifest.Finding) error {
+	return func(findings []manifest.Finding) error {
 		if o.text {
-			return s.report(o.w)
+			return printFindings(o.w, findings)
 		}
 		var failed error
-		for _, found := range s.findings {
+		for _, found := range findings {
 			level := slog.LevelWarn
 			if !found.Warning {
 				level, failed = slog.LevelError, errFindings

@@ -58,7 +58,7 @@ func (t *translation) limited(name string) bool {
 func (t *translation) givenLimit(given string) error {
 	bad := fmt.Errorf("--rate-limit %.128q: write it as 'otp=POST /otp 5/minute'", given)
 	name, rest, ok := strings.Cut(given, "=")
-	if name = strings.TrimSpace(name); !ok || !label.MatchString(name) || len(name) > 60 || t.limited(name) {
+	if name = strings.TrimSpace(name); !ok || !label().MatchString(name) || len(name) > 60 || t.limited(name) {
 		return bad
 	}
 	l := limit{name: name}

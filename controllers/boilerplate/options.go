@@ -7,14 +7,17 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/posterndev/postern/api/check"
 )
 
 var (
-	label    = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
-	selector = regexp.MustCompile(`^([A-Za-z0-9][A-Za-z0-9./_-]{0,252})=([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)$`)
-	account  = regexp.MustCompile(`^(json|form|header):[A-Za-z0-9_.-]{1,128}$`)
+	label    = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`) })
+	selector = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^([A-Za-z0-9][A-Za-z0-9./_-]{0,252})=([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)$`)
+	})
+	account = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^(json|form|header):[A-Za-z0-9_.-]{1,128}$`) })
 )
 
 // complete sets the defaults, and refuses what no object may have.
@@ -91,17 +94,17 @@ func (o *Options) check() error {
 		return err
 	}
 	switch {
-	case !label.MatchString(o.Name) || len(o.Name) > 40:
+	case !label().MatchString(o.Name) || len(o.Name) > 40:
 		return fmt.Errorf("the name %.64q is not valid: write up to 40 lower-case letters, digits and hyphens, such as --name shop", o.Name)
-	case !label.MatchString(o.Namespace):
+	case !label().MatchString(o.Namespace):
 		return fmt.Errorf("the namespace %.64q is not valid: write lower-case letters, digits and hyphens, such as --namespace shop", o.Namespace)
-	case !selector.MatchString(o.Selector):
+	case !selector().MatchString(o.Selector):
 		return fmt.Errorf("the selector %.64q is not one label: write for example --selector app=shop", o.Selector)
 	case o.Port < 1 || o.Port > 65535:
 		return fmt.Errorf("the port %d is not from 1 to 65535: write for example --port 8000", o.Port)
 	case o.Framework != "" && !slices.Contains(Frameworks(), o.Framework):
 		return fmt.Errorf("the framework %.64q is not known: write one of %s", o.Framework, strings.Join(Frameworks(), ", "))
-	case !account.MatchString(o.Account):
+	case !account().MatchString(o.Account):
 		return fmt.Errorf("the account %.64q is not valid: write where the name of the account is, such as --account json:email or form:username", o.Account)
 	case check.Claim(o.SubjectClaim) != nil:
 		return fmt.Errorf("the subject claim %.64q: %w", o.SubjectClaim, check.Claim(o.SubjectClaim))

@@ -47,7 +47,7 @@ func (o *Objects) Add(ctx context.Context, name string, file []byte) ([]Finding,
 	if len(file) > MaxSize {
 		return nil, fmt.Errorf("reading manifest: more than %d bytes", MaxSize)
 	}
-	byKind, err := schemas.get()
+	byKind, err := schemas()
 	if err != nil {
 		return nil, err
 	}

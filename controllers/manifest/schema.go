@@ -40,35 +40,9 @@ type objectSchema struct {
 	cel        *cel.Validator
 }
 
-// schemaCache has the CRDs of this build, by kind. They are kept, because compiling their rules takes most of a second. They are safe for
+// schemas returns the CRDs of this build, by kind. They are kept, because compiling their rules takes most of a second. They are safe for
 // concurrent use.
-type schemaCache struct {
-	mu     sync.Mutex
-	byKind map[string]*objectSchema
-}
-
-var schemas schemaCache
-
-func (c *schemaCache) get() (map[string]*objectSchema, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.byKind != nil {
-		return c.byKind, nil
-	}
-	byKind, err := loadSchemas()
-	if err != nil {
-		return nil, err
-	}
-	c.byKind = byKind
-	return byKind, nil
-}
-
-// Forget frees the memory of the schemas, about 30 MiB. The next manifest loads them again. It is for processes that rarely read one.
-func Forget() {
-	schemas.mu.Lock()
-	defer schemas.mu.Unlock()
-	schemas.byKind = nil
-}
+var schemas = sync.OnceValues(loadSchemas)
 
 func loadSchemas() (map[string]*objectSchema, error) {
 	byKind := map[string]*objectSchema{}

@@ -116,6 +116,7 @@ func Run(ctx context.Context, cfg Config) error {
 	go s.watchProblems(watch, reports)
 	go s.connections.run(watch)
 	go s.watchSockets(watch, reports)
+	go s.giveBackStartPages(watch)
 	defer appAPI{enforcer: s.enforcer, logger: cfg.Logger, address: cfg.AppAPI}.start(ctx)()
 	if cfg.Started != nil {
 		cfg.Started(s.set.Addrs())

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"regexp/syntax"
+	"sync"
 
 	"github.com/google/cel-go/cel"
 	"github.com/google/cel-go/common/ast"
@@ -15,7 +16,7 @@ import (
 const maxPattern = 1000
 
 // zone is a time zone that is not looked up in a file, which sidecars may not have, and which would be read for each request.
-var zone = regexp.MustCompile(`^(UTC|[+-]?[0-9]{2}:[0-9]{2})$`)
+var zone = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^(UTC|[+-]?[0-9]{2}:[0-9]{2})$`) })
 
 // zoned are the functions that take a time zone.
 var zoned = map[string]bool{
@@ -72,7 +73,7 @@ func wrongPattern(e ast.Expr) string {
 }
 
 func wrongZone(e ast.Expr) string {
-	if text, ok := literal(e); !ok || !zone.MatchString(text) {
+	if text, ok := literal(e); !ok || !zone().MatchString(text) {
 		return "the time zone is neither \"UTC\" nor a difference in quotes: write it as in request.time.getHours(\"+01:00\")"
 	}
 	return ""

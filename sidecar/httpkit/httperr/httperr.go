@@ -5,7 +5,8 @@ package httperr
 import (
 	"encoding/json"
 	"errors"
-	"html/template"
+	"fmt"
+	"html"
 	"net/http"
 	"strconv"
 	"strings"
@@ -90,11 +91,6 @@ type problem struct {
 // TypePrefix comes before a Code in a problem's type. The page at that address lists every code.
 const TypePrefix = "https://postern.dev/problems/"
 
-var page = template.Must(template.New("problem").Parse(`<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>{{.Status}} {{.Title}}</title>
-<body><h1>{{.Title}}</h1><p>{{.Detail}}</p>{{if .Errors}}<ul>{{range .Errors}}<li>{{.Detail}}</li>{{end}}</ul>{{end}}{{if .RequestID}}<p>Request ID: <code>{{.RequestID}}</code></p>{{end}}</body></html>
-`))
-
 // Write writes err as the response to a request without an id.
 func Write(w http.ResponseWriter, r *http.Request, err error) { WriteWith(w, r, err, "") }
 
@@ -122,18 +118,35 @@ func WriteWith(w http.ResponseWriter, r *http.Request, err error, requestID stri
 	}
 }
 
-func render(p problem, html bool) (body []byte, contentType string) {
-	if html {
-		var b strings.Builder
-		if page.Execute(&b, p) == nil {
-			return []byte(b.String()), "text/html; charset=utf-8"
-		}
+func render(p problem, asHTML bool) (body []byte, contentType string) {
+	if asHTML {
+		return []byte(p.page()), "text/html; charset=utf-8"
 	}
 	body, err := json.Marshal(p)
 	if err != nil {
 		return []byte(`{}`), "application/problem+json"
 	}
 	return body, "application/problem+json"
+}
+
+// page returns the problem as HTML. It uses no template: packages text/template and html/template call methods by their names, and then the linker has to
+// keep every exported method of every type in the binary. Every value stands between tags, where html.EscapeString is enough.
+func (p problem) page() string {
+	var b strings.Builder
+	title, detail := html.EscapeString(p.Title), html.EscapeString(p.Detail)
+	fmt.Fprintf(&b, "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\"><title>%d %s</title>\n<body><h1>%s</h1><p>%s</p>", p.Status, title, title, detail)
+	if len(p.Errors) > 0 {
+		b.WriteString("<ul>")
+		for _, e := range p.Errors {
+			b.WriteString("<li>" + html.EscapeString(e.Detail) + "</li>")
+		}
+		b.WriteString("</ul>")
+	}
+	if p.RequestID != "" {
+		b.WriteString("<p>Request ID: <code>" + html.EscapeString(p.RequestID) + "</code></p>")
+	}
+	b.WriteString("</body></html>\n")
+	return b.String()
 }
 
 // PrefersHTML reports whether HTML comes before any JSON in the list, as in browser navigation. It ignores quality

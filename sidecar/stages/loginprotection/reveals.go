@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode"
 
 	"golang.org/x/text/unicode/norm"
@@ -52,14 +53,14 @@ func unescaped(text string, rounds int) (plain string, ok bool) {
 
 // once undoes one level of each kind of escapes.
 func once(text string) string {
-	text = escapes.ReplaceAllStringFunc(html.UnescapeString(text), func(escape string) string {
+	text = escapes().ReplaceAllStringFunc(html.UnescapeString(text), func(escape string) string {
 		n, err := strconv.ParseUint(strings.Trim(escape[2:], "{}"), 16, 32)
 		if err != nil {
 			return escape
 		}
 		return string(rune(n))
 	})
-	return percents.ReplaceAllStringFunc(text, func(octets string) string {
+	return percents().ReplaceAllStringFunc(text, func(octets string) string {
 		plain, err := url.PathUnescape(octets)
 		if err != nil {
 			return octets
@@ -69,9 +70,11 @@ func once(text string) string {
 }
 
 var (
-	escapes  = regexp.MustCompile(`\\(?:u[0-9A-Fa-f]{4}|u\{[0-9A-Fa-f]{1,6}\}|x[0-9A-Fa-f]{2})`)
+	escapes = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`\\(?:u[0-9A-Fa-f]{4}|u\{[0-9A-Fa-f]{1,6}\}|x[0-9A-Fa-f]{2})`)
+	})
 	spaces   = strings.NewReplacer(`\b`, " ", `\f`, " ", `\n`, " ", `\r`, " ", `\t`, " ", "\b", " ", "\f", " ", "\n", " ", "\r", " ", "\t", " ", "+", " ", `\`, "")
-	percents = regexp.MustCompile(`(?:%[0-9A-Fa-f]{2})+`)
+	percents = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?:%[0-9A-Fa-f]{2})+`) })
 )
 
 // letters returns the letters and digits of a text, which no way to escape changes.
