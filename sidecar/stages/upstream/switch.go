@@ -1,22 +1,27 @@
 package upstream
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 
 	http1 "github.com/posterndev/postern/sidecar/conn/http1/client"
+	"github.com/posterndev/postern/sidecar/conn/nonblock"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
 )
 
 const (
 	webSocket = "websocket"
-	// tunnelBuffer is the size of the buffer for each direction of an upgraded connection, in bytes: most of what an idle one needs.
+	// tunnelBuffer is the size of the buffer for each direction of an upgraded connection, in bytes. An idle one has none, unless TLS is above it.
 	tunnelBuffer = 4 << 10
 )
+
+var tunnelBuffers = sync.Pool{New: func() any { return new([tunnelBuffer]byte) }}
 
 // switchProtocols relays both directions of an upgraded connection until both have ended, or one has failed. It accepts an upgrade only if
 // the request asked for this one.
@@ -46,8 +51,7 @@ func (p *Proxy) switchProtocols(x *exchange, out *http1.Request, res *http1.Resp
 		return
 	}
 	defer conn.Close()
-	head := http.Response{StatusCode: http.StatusSwitchingProtocols, ProtoMajor: 1, ProtoMinor: 1, Header: h}
-	if err := errors.Join(head.Write(rw), rw.Flush()); err != nil {
+	if err := sendSwitch(conn, h); err != nil {
 		x.err = fmt.Errorf("switching protocols: sending the response: %w", err)
 		return
 	}
@@ -57,6 +61,16 @@ func (p *Proxy) switchProtocols(x *exchange, out *http1.Request, res *http1.Resp
 		ahead = append([]byte(nil), ahead...)
 	}
 	x.tunnel(conn, app, ahead)
+}
+
+// sendSwitch sends the head of the response.
+func sendSwitch(conn net.Conn, h http.Header) error {
+	buf := tunnelBuffers.Get().(*[tunnelBuffer]byte)
+	defer tunnelBuffers.Put(buf)
+	head, out := http.Response{StatusCode: http.StatusSwitchingProtocols, ProtoMajor: 1, ProtoMinor: 1, Header: h}, bytes.NewBuffer(buf[:0])
+	_ = head.Write(out) // a buffer does not fail
+	_, err := conn.Write(out.Bytes())
+	return err
 }
 
 // tunnel copies in both directions, until both have ended or one has failed.
@@ -81,24 +95,36 @@ func (x *exchange) tunnel(conn net.Conn, app *http1.Upgraded, ahead []byte) {
 	}
 }
 
-// passOn copies src to dst until src ends, and ends dst's sending half then.
-func passOn(dst io.Writer, src io.Reader) error {
-	buf := make([]byte, tunnelBuffer)
+// passOn copies src to dst until src ends, and ends dst's sending half then. It has a buffer only while there are bytes.
+func passOn(dst, src net.Conn) error {
 	for {
-		n, err := src.Read(buf)
-		if n > 0 {
-			if _, err := dst.Write(buf[:n]); err != nil {
-				return err
-			}
-		}
-		if errors.Is(err, io.EOF) {
-			if half, ok := dst.(interface{ CloseWrite() error }); ok {
-				return half.CloseWrite()
-			}
-			return errors.New("the connection has no halves to close")
-		}
+		_ = nonblock.Await(src) // the read returns an error again
+		ended, err := pass(dst, src)
 		if err != nil {
 			return err
 		}
+		if !ended {
+			continue
+		}
+		if half, ok := dst.(interface{ CloseWrite() error }); ok {
+			return half.CloseWrite()
+		}
+		return errors.New("the connection has no halves to close")
 	}
+}
+
+// pass copies what one read returns, and reports whether src has ended.
+func pass(dst, src net.Conn) (ended bool, err error) {
+	buf := tunnelBuffers.Get().(*[tunnelBuffer]byte)
+	defer tunnelBuffers.Put(buf)
+	n, err := src.Read(buf[:])
+	if n > 0 {
+		if _, err := dst.Write(buf[:n]); err != nil {
+			return false, err
+		}
+	}
+	if ended = errors.Is(err, io.EOF); ended {
+		err = nil
+	}
+	return ended, err
 }

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"os"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/posterndev/postern/sidecar/conn/nonblock"
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 )
 
@@ -34,18 +36,18 @@ type conn struct {
 	state  atomic.Int32
 
 	// buf[r:w] was read from the client and is not yet used. While a body is read, they belong to its reader.
-	buf   []byte
-	r, w  int
-	scan  scanner
-	marks marks
+	buf  []byte
+	r, w int
+	scan scanner
 	// readErr is an error that the watch has read.
 	readErr error
 
-	current  atomic.Pointer[requestContext]
-	request  requestParts
-	body     *body
-	response *response
+	current atomic.Pointer[requestContext]
+	slot    *slot // nil while no request is expected
+	body    *body
 
+	// parked says that the connection was idle for long: it continues in park.
+	parked bool
 	// last says that no request follows, and lingers that the client may still send when the connection is closed.
 	last     atomic.Bool
 	lingers  bool
@@ -74,7 +76,7 @@ func newConn(s *Server, inner net.Conn) *conn {
 	if s.config.PlaceOf != nil {
 		c.place = s.config.PlaceOf(inner)
 	}
-	c.scan = scanner{limits: s.config.Limits, marks: &c.marks}
+	c.scan = scanner{limits: s.config.Limits}
 	return c
 }
 
@@ -100,6 +102,7 @@ func layers(conn net.Conn) (*net.TCPConn, *tls.ConnectionState) {
 // serve serves the requests of the connection in order, and closes it.
 func (c *conn) serve() {
 	c.readAlarm.set(&c.server.sweeper, c.server.config.Times.Head)
+	_ = nonblock.Await(c.net) // the read that follows returns an error again
 	if c.mayBeSecond() {
 		second, err := c.detect()
 		if err != nil {
@@ -112,9 +115,18 @@ func (c *conn) serve() {
 			return
 		}
 	}
+	c.serveRequests()
+}
+
+// serveRequests serves requests until the connection ends, or is idle for long.
+func (c *conn) serveRequests() {
 	for c.readHead() && c.exchange() {
 	}
-	if !c.hijacked {
+	switch {
+	case c.hijacked:
+	case c.parked:
+		go c.park()
+	default:
 		c.close()
 	}
 }
@@ -148,6 +160,7 @@ func (c *conn) readHead() bool {
 	if !c.awaitHead() {
 		return false
 	}
+	c.takeSlot()
 	defer c.readAlarm.clear(c, c.net.SetReadDeadline)
 	for scanned := 0; ; {
 		n, done, v := c.scan.readHead(c.buf[c.r+scanned : c.w])
@@ -170,10 +183,10 @@ func (c *conn) awaitHead() bool {
 	if c.r == c.w {
 		if !fresh {
 			c.state.Store(stateIdle)
-			c.shrink()
-			c.readAlarm.set(&c.server.sweeper, times.Idle)
+			c.readAlarm.set(&c.server.sweeper, min(times.Park, times.Idle))
 		}
-		if c.fill() != nil {
+		if err := c.first(); err != nil {
+			c.parked = !fresh && errors.Is(err, os.ErrDeadlineExceeded) && times.Park < times.Idle
 			return false
 		}
 	}
@@ -338,21 +351,11 @@ func (c *conn) recycle() {
 	c.buf = nil
 }
 
-// shrink gives back what an idle connection does not need.
-func (c *conn) shrink() {
-	if len(c.buf) > bufferSize && c.r == c.w {
-		c.buf, c.r, c.w = nil, 0, 0
-	}
-	if cap(c.marks.fields) > 4*usualFields {
-		c.marks.fields = nil
-	}
-}
-
-// release gives back all memory of the connection.
+// release gives back the buffers.
 func (c *conn) release() {
 	c.recycle()
 	c.r, c.w = 0, 0
-	if c.response != nil {
-		c.response.release()
+	if c.slot != nil && c.slot.response.conn != nil {
+		c.slot.response.release()
 	}
 }

@@ -149,8 +149,11 @@ func (c *requestContext) forget(a *afterFunc) bool {
 	return false
 }
 
-// end ends the context. More calls have no effect.
+// end ends the context. More calls have no effect, nor has one without a request.
 func (c *requestContext) end() {
+	if c == nil {
+		return
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.err != nil {
