@@ -132,6 +132,11 @@ func TestMemoryPer(t *testing.T) {
 			measure(&before)
 			open(n)
 			time.Sleep(500 * time.Millisecond)
+			var q0, q1 runtime.MemStats
+			runtime.ReadMemStats(&q0)
+			time.Sleep(time.Second)
+			runtime.ReadMemStats(&q1)
+			t.Logf("idle: %d B, %d objects in a second", q1.TotalAlloc-q0.TotalAlloc, q1.Mallocs-q0.Mallocs)
 			runtime.ReadMemStats(&middle)
 			measure(&after)
 			per := func(a, b uint64) float64 { return float64(int64(b)-int64(a)) / n / 1024 }

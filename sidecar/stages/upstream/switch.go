@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +14,8 @@ import (
 	http1 "github.com/posterndev/postern/sidecar/conn/http1/client"
 	"github.com/posterndev/postern/sidecar/conn/nonblock"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
+	"github.com/posterndev/postern/sidecar/httpkit/tracing"
+	"github.com/posterndev/postern/sidecar/httpkit/upgraded"
 )
 
 const (
@@ -23,8 +26,7 @@ const (
 
 var tunnelBuffers = sync.Pool{New: func() any { return new([tunnelBuffer]byte) }}
 
-// switchProtocols relays both directions of an upgraded connection until both have ended, or one has failed. It accepts an upgrade only if
-// the request asked for this one.
+// switchProtocols accepts an upgrade, if the request asked for this one, and leaves the relaying to x.tunnel.
 func (p *Proxy) switchProtocols(x *exchange, out *http1.Request, res *http1.Response) {
 	protocol := ""
 	for _, f := range res.Fields() {
@@ -44,14 +46,14 @@ func (p *Proxy) switchProtocols(x *exchange, out *http1.Request, res *http1.Resp
 	h.Set("Connection", "Upgrade")
 	h["Upgrade"] = []string{protocol}
 	app := res.Upgrade()
-	defer app.Close()
 	conn, rw, err := x.Hijack()
 	if err != nil {
+		_ = app.Close()
 		x.err = fmt.Errorf("switching protocols: taking the connection: %w", err)
 		return
 	}
-	defer conn.Close()
 	if err := sendSwitch(conn, h); err != nil {
+		_, _ = conn.Close(), app.Close()
 		x.err = fmt.Errorf("switching protocols: sending the response: %w", err)
 		return
 	}
@@ -60,7 +62,20 @@ func (p *Proxy) switchProtocols(x *exchange, out *http1.Request, res *http1.Resp
 		ahead, _ = rw.Reader.Peek(n)
 		ahead = append([]byte(nil), ahead...)
 	}
-	x.tunnel(conn, app, ahead)
+	x.tunnel = func() { x.join(conn, app, ahead) }
+}
+
+// outlive relays the bytes of an accepted upgrade, after the handlers have returned if the server can.
+func (p *Proxy) outlive(client context.Context, x *exchange, r *http.Request, call tracing.AppCall, release func()) {
+	tunnel := func() {
+		defer release()
+		x.tunnel()
+		call.End(x.status, x.failure() != nil)
+		_ = p.conclude(client, x, r) // it has logged an error: there is nobody to respond to
+	}
+	if !upgraded.From(client).Outlive(tunnel) {
+		tunnel()
+	}
 }
 
 // sendSwitch sends the head of the response.
@@ -73,8 +88,10 @@ func sendSwitch(conn net.Conn, h http.Header) error {
 	return err
 }
 
-// tunnel copies in both directions, until both have ended or one has failed.
-func (x *exchange) tunnel(conn net.Conn, app *http1.Upgraded, ahead []byte) {
+// join copies in both directions, until both have ended or one has failed.
+func (x *exchange) join(conn net.Conn, app *http1.Upgraded, ahead []byte) {
+	defer conn.Close()
+	defer app.Close()
 	end := func(err error) error {
 		if err != nil {
 			_, _ = conn.Close(), app.Close() // so that the other direction ends

@@ -240,15 +240,15 @@ func (c *conn) exchange() bool {
 		c.wait()
 	}
 	completed := c.handle(w, r)
+	if c.hijacked {
+		c.leave(ctx, completed)
+		return false
+	}
 	if c.place != nil {
 		c.place.End()
 	}
 	c.body.finish()
 	c.unwait()
-	if c.hijacked {
-		ctx.end()
-		return false
-	}
 	again := completed && w.finish() && c.finishBody()
 	ctx.end()
 	if c.broken.Load() != nil && !w.begun {
@@ -291,14 +291,17 @@ func (c *conn) ahead() violation {
 
 // handle calls the handler, and reports whether it has returned.
 func (c *conn) handle(w http.ResponseWriter, r *http.Request) (completed bool) {
-	defer func() {
-		// Panic(nil) is a *runtime.PanicNilError.
-		if p := recover(); p != nil && p != http.ErrAbortHandler && c.server.config.Logger != nil {
-			c.server.config.Logger.Debug("handler panicked", "peer", c.remote, "panic", p, "stack", string(debug.Stack()))
-		}
-	}()
+	defer c.recovered()
 	c.server.config.Handler.ServeHTTP(w, r)
 	return true
+}
+
+// recovered ends the panic of a handler. It is for defer statements.
+func (c *conn) recovered() {
+	// Panic(nil) is a *runtime.PanicNilError.
+	if p := recover(); p != nil && p != http.ErrAbortHandler && c.server.config.Logger != nil {
+		c.server.config.Logger.Debug("handler panicked", "peer", c.remote, "panic", p, "stack", string(debug.Stack()))
+	}
 }
 
 // fill reads more into the buffer, which grows if it is full of one head.

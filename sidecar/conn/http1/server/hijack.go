@@ -39,6 +39,30 @@ func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return above, bufio.NewReadWriter(bufio.NewReaderSize(above, hijackBuffer), bufio.NewWriterSize(above, hijackBuffer)), nil
 }
 
+// leave ends the request of a connection that a handler has taken over: now, or after what outlives the handlers. That runs in a goroutine of
+// its own, with a small stack.
+func (c *conn) leave(ctx *requestContext, completed bool) {
+	if !ctx.upgrade.Outlives() {
+		c.endTaken(ctx)
+		return
+	}
+	if !completed {
+		_ = c.net.Close() // a panic that was on its way ends the upgrade, too
+	}
+	go func() {
+		defer c.endTaken(ctx)
+		defer c.recovered()
+		ctx.upgrade.Run()
+	}()
+}
+
+func (c *conn) endTaken(ctx *requestContext) {
+	if c.place != nil {
+		c.place.End()
+	}
+	ctx.end()
+}
+
 // hijackBuffer is the size of the buffers of a connection that was taken over, in bytes: a handler needs them for a response's head, if at all.
 const hijackBuffer = 512
 

@@ -9,8 +9,12 @@ import (
 	"github.com/posterndev/postern/sidecar/conn/http1/wire"
 )
 
-// usualFields is how many fields the memory of a connection is made for.
-const usualFields = 24
+// usualFields is how many fields are usual in a request or response: memory with room for many more is not kept. addedFields is the room
+// for those that a handler adds to a request.
+const (
+	usualFields = 24
+	addedFields = 4
+)
 
 // requestParts are the parts of a request that the connection's next request uses again.
 type requestParts struct {
@@ -32,7 +36,8 @@ func (c *conn) nextRequest(ctx *requestContext) (*http.Request, error) {
 	c.r += size
 	p := &c.slot.request
 	if p.header == nil || c.server.config.Poison {
-		*p = requestParts{header: make(http.Header, usualFields), lines: make([]string, 0, usualFields)}
+		n := len(c.slot.marks.fields)
+		*p = requestParts{header: make(http.Header, n+addedFields), lines: make([]string, 0, n)}
 	}
 	r := &p.request
 	// WithContext is the only way to set a context. The copy that it makes does not escape.
