@@ -76,13 +76,22 @@ func (c *Conn) Await() error {
 	return nil
 }
 
+// awaiter is a connection with Await.
+type awaiter interface{ Await() error }
+
 // Await waits until there is something to read from conn, if conn knows: otherwise the error is errors.ErrUnsupported, at once. What is above
 // TLS does not know, because the bytes of a record are not yet its own.
 func Await(conn net.Conn) error {
-	if a, ok := conn.(interface{ Await() error }); ok {
+	if a, ok := conn.(awaiter); ok {
 		return a.Await()
 	}
 	return errors.ErrUnsupported
+}
+
+// Awaits reports whether conn has Await. A wrapper has it, and may return errors.ErrUnsupported all the same.
+func Awaits(conn net.Conn) bool {
+	_, ok := conn.(awaiter)
+	return ok
 }
 
 // receive is one attempt to read. Without room for bytes it only looks, and after a wait something is there.

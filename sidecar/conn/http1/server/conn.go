@@ -28,7 +28,9 @@ type conn struct {
 	server *Server
 	net    net.Conn
 	// tcp is the socket, if the bytes of HTTP are its bytes; otherwise nil.
-	tcp    *net.TCPConn
+	tcp *net.TCPConn
+	// awaits says that the connection needs no buffer to wait.
+	awaits bool
 	tls    *tls.ConnectionState // nil for none
 	place  Place                // nil for none
 	remote string
@@ -73,6 +75,7 @@ var noDeadline time.Time
 func newConn(s *Server, inner net.Conn) *conn {
 	c := &conn{server: s, net: inner, remote: inner.RemoteAddr().String(), opened: time.Now(), body: &body{eof: true}}
 	c.tcp, c.tls = layers(inner)
+	c.awaits = c.tcp != nil && nonblock.Awaits(inner)
 	if s.config.PlaceOf != nil {
 		c.place = s.config.PlaceOf(inner)
 	}

@@ -71,7 +71,7 @@ func (s *slot) clean() {
 
 // first reads the first bytes of a head. Until there are some, a connection that needs no buffer to wait has none.
 func (c *conn) first() error {
-	if c.tcp != nil && c.state.Load() != stateNew {
+	if c.awaits && c.state.Load() != stateNew {
 		c.rest()
 		if err := nonblock.Await(c.net); err != nil && !errors.Is(err, errors.ErrUnsupported) {
 			return err
