@@ -141,25 +141,38 @@ func bareApp(t *testing.T, response string) (address string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	ended := make(chan struct{})
 	go func() {
-		buf := make([]byte, 8<<10)
-		for {
-			fd, _, err := syscall.Accept4(l, syscall.SOCK_CLOEXEC)
-			if err != nil {
-				return
-			}
-			for bareRead(fd, buf, "\r\n\r\n") == nil {
-				if _, err := syscall.Write(fd, []byte(response)); err != nil || response == switching {
-					break
-				}
-			}
-			if response == switching {
-				t.Cleanup(func() { _ = syscall.Close(fd) })
-			} else {
-				_ = syscall.Close(fd)
+		defer close(ended)
+		serveBare(l, response)
+	}()
+	t.Cleanup(func() {
+		_ = syscall.Shutdown(l, syscall.SHUT_RDWR)
+		<-ended // before the number of the socket is used again
+		_ = syscall.Close(l)
+	})
+	return fmt.Sprintf("127.0.0.1:%d", bound.(*syscall.SockaddrInet4).Port)
+}
+
+// serveBare serves until the listening socket is shut down.
+func serveBare(l int, response string) {
+	var open []int
+	for buf := make([]byte, 8<<10); ; {
+		fd, _, err := syscall.Accept4(l, syscall.SOCK_CLOEXEC)
+		if err == syscall.EINTR || err == syscall.ECONNABORTED {
+			continue
+		}
+		if err != nil {
+			break
+		}
+		open = append(open, fd)
+		for bareRead(fd, buf, "\r\n\r\n") == nil {
+			if _, err := syscall.Write(fd, []byte(response)); err != nil || response == switching {
+				break
 			}
 		}
-	}()
-	t.Cleanup(func() { _ = syscall.Shutdown(l, syscall.SHUT_RDWR); _ = syscall.Close(l) })
-	return fmt.Sprintf("127.0.0.1:%d", bound.(*syscall.SockaddrInet4).Port)
+	}
+	for _, fd := range open {
+		_ = syscall.Close(fd)
+	}
 }
