@@ -12,7 +12,6 @@ import (
 	"sync"
 
 	http1 "github.com/posterndev/postern/sidecar/conn/http1/client"
-	"github.com/posterndev/postern/sidecar/conn/nonblock"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
 	"github.com/posterndev/postern/sidecar/httpkit/tracing"
 	"github.com/posterndev/postern/sidecar/httpkit/upgraded"
@@ -114,8 +113,11 @@ func (x *exchange) join(conn net.Conn, app *http1.Upgraded, ahead []byte) {
 
 // passOn copies src to dst until src ends, and ends dst's sending half then. It has a buffer only while there are bytes.
 func passOn(dst, src net.Conn) error {
+	waits, _ := src.(interface{ Await() error })
 	for {
-		_ = nonblock.Await(src) // the read returns an error again
+		if waits != nil {
+			_ = waits.Await() // what the read returns then says more
+		}
 		ended, err := pass(dst, src)
 		if err != nil {
 			return err
