@@ -14,6 +14,7 @@ import (
 	"github.com/posterndev/postern/sidecar/conn/secure"
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
+	"github.com/posterndev/postern/sidecar/httpkit/upgraded"
 	"github.com/posterndev/postern/sidecar/resources"
 )
 
@@ -128,7 +129,11 @@ var errNoPolicy = errors.New("no active document")
 // ServeHTTP enforces the active policy. Without a policy every request is refused: a sidecar never starts open.
 func (e *enforcer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	e.open.Add(1)
-	defer e.open.Add(-1)
+	if len(r.Header["Upgrade"]) > 0 {
+		defer upgraded.End(r.Context(), func() { e.open.Add(-1) })
+	} else {
+		defer e.open.Add(-1)
+	}
 	if e.leaving.Load() && !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
 		w.Header().Set("Connection", "close") // in HTTP/2, net/http makes it a GOAWAY
 	}

@@ -30,7 +30,7 @@ func (a *closingApp) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 }
 
 // upgraded returns a connection that the app has upgraded, after the app's end.
-func upgraded(t *testing.T, address string) net.Conn {
+func upgradedConn(t *testing.T, address string) net.Conn {
 	t.Helper()
 	conn, err := net.Dial("tcp", address)
 	if err != nil {
@@ -54,7 +54,7 @@ func upgraded(t *testing.T, address string) net.Conn {
 func TestCloseFrameReachesApp(t *testing.T) {
 	app := &closingApp{got: make(chan string, 1)}
 	s := draining(t, app, time.Second)
-	conn := upgraded(t, s.address)
+	conn := upgradedConn(t, s.address)
 	const reply = "\x88\x82\x00\x00\x00\x00\x03\xe8"
 	if _, err := io.WriteString(conn, reply); err != nil {
 		t.Fatal(err)
@@ -69,7 +69,7 @@ func TestCloseFrameReachesApp(t *testing.T) {
 func TestEndedUpgradeEnds(t *testing.T) {
 	app := &closingApp{got: make(chan string, 1)}
 	s := draining(t, app, time.Second)
-	upgraded(t, s.address)
+	upgradedConn(t, s.address)
 	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
 	defer cancel()
 	select {

@@ -14,7 +14,7 @@ import (
 
 // The memory that one of each needs at most, in bytes, with a margin. test/attack measures it, and docs/security.md has the figures: a
 // request at most needs an HTTP/2 stream whose body the app does not take and whose response the client does not read; a WebSocket needs
-// 23 KiB in addition to its connection.
+// 12 KiB in addition to its connection, and 8 KiB more while each end sends what the other does not take.
 const (
 	requestMemory = 208 << 10
 	upgradeMemory = 28 << 10

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/posterndev/postern/sidecar/conn/budget"
+	"github.com/posterndev/postern/sidecar/httpkit/upgraded"
 )
 
 // places are the places that one exchange holds. They are used by its goroutine, and at the end of an HTTP/2 stream by another.
@@ -47,11 +48,12 @@ func (p *places) release(kept *budget.Budget) {
 }
 
 // atEnd returns a function that the handler calls when it returns; release is called when the response is complete. After the
-// handler, an HTTP/2 response may still wait for the client's flow control, and its context ends with the stream.
+// handler, an HTTP/2 response may still wait for the client's flow control, and its context ends with the stream. An accepted upgrade outlives
+// its handler.
 func atEnd(r *http.Request, release func()) (returned func()) {
 	if r.ProtoMajor == 2 {
 		context.AfterFunc(r.Context(), release)
 		return func() {}
 	}
-	return release
+	return func() { upgraded.End(r.Context(), release) }
 }

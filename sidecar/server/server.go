@@ -115,6 +115,7 @@ func Run(ctx context.Context, cfg Config) error {
 	failed := s.serve()
 	go s.watchProblems(watch, reports)
 	go s.connections.run(watch)
+	go (&quiet{}).run(watch)
 	go s.watchSockets(watch, reports)
 	go s.giveBackStartPages(watch)
 	defer appAPI{enforcer: s.enforcer, logger: cfg.Logger, address: cfg.AppAPI}.start(ctx)()

@@ -28,13 +28,18 @@ func (l *lines) Write(p []byte) (int, error) {
 	return l.b.Write(p)
 }
 
+// text returns what was logged.
+func (l *lines) text() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
 // await waits until text has been logged n times.
 func (l *lines) await(t *testing.T, n int, text string) {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-		l.mu.Lock()
-		log := l.b.String()
-		l.mu.Unlock()
+		log := l.text()
 		if strings.Count(log, text) >= n {
 			return
 		}

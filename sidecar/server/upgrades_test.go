@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -203,4 +204,36 @@ func TestDrainSendsGOAWAY(t *testing.T) {
 	if err := <-stopped; err == nil || !strings.Contains(err.Error(), "still open at the end of drainTimeout") {
 		t.Errorf("stopping: %v", err)
 	}
+}
+
+// TestOpenWebSocketNeedsNoHandlers: while one is open, its handlers have returned. The request is over for the log, the metrics and the drain when it
+// is closed.
+func TestOpenWebSocketNeedsNoHandlers(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	r := startStandalone(t, makeDocument(func(p *compiled.Policy) { p.Sidecar.AccessLog = "All" }), newDrainingApp())
+	inFlight := func(want string) {
+		t.Helper()
+		for page := ""; !strings.Contains(page, "\npostern_http_requests_in_flight "+want+"\n"); {
+			var err error
+			if _, page, err = r.ask("/metrics"); err != nil || ctx.Err() != nil {
+				t.Fatalf("in flight are not %s: %v", want, err)
+			}
+		}
+	}
+	c := dialWebSocket(t, ctx, strings.TrimPrefix(r.address, "http://"))
+	stacks := make([]byte, 8<<20)
+	for strings.Contains(string(stacks[:runtime.Stack(stacks, true)]), "server.(*enforcer).ServeHTTP(") {
+		if ctx.Err() != nil {
+			t.Fatal("the handlers have not returned")
+		}
+	}
+	inFlight("1")
+	if log := r.log.text(); strings.Contains(log, "path=/ws") {
+		t.Errorf("it is in the access log while it is open:\n%s", log)
+	}
+	echoes(t, ctx, c, "after")
+	_ = c.Close(websocket.StatusNormalClosure, "")
+	inFlight("0")
+	r.log.await(t, 1, "path=/ws")
 }

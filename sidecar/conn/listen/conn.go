@@ -46,6 +46,9 @@ func (c *Conn) Local() netip.AddrPort { return c.local }
 // LocalAddr returns Local, so that http.LocalAddrContextKey has it too.
 func (c *Conn) LocalAddr() net.Addr { return net.TCPAddrFromAddrPort(c.local) }
 
+// Await waits until there is something to read, as nonblock.Await.
+func (c *Conn) Await() error { return nonblock.Await(c.Conn) }
+
 // TCP returns the socket, for copying without user space. After a handshake its bytes are TLS records.
 func (c *Conn) TCP() *net.TCPConn { return c.tcp }
 

@@ -64,8 +64,42 @@ func (c *Conn) Read(b []byte) (int, error) {
 	return t.n, nil
 }
 
-// receive is one attempt to read.
+// Await waits until there is something to read, or the end, without a buffer for it. What a read returns then says more.
+func (c *Conn) Await() error {
+	t := &c.in
+	t.Lock()
+	defer t.Unlock()
+	t.bytes, t.n = nil, 0
+	if err := c.raw.Read(t.call); err != nil {
+		return c.failed("read", err, 0)
+	}
+	return nil
+}
+
+// awaiter is a connection with Await.
+type awaiter interface{ Await() error }
+
+// Await waits until there is something to read from conn, if conn knows: otherwise the error is errors.ErrUnsupported, at once. What is above
+// TLS does not know, because the bytes of a record are not yet its own.
+func Await(conn net.Conn) error {
+	if a, ok := conn.(awaiter); ok {
+		return a.Await()
+	}
+	return errors.ErrUnsupported
+}
+
+// Awaits reports whether conn has Await. A wrapper has it, and may return errors.ErrUnsupported all the same.
+func Awaits(conn net.Conn) bool {
+	_, ok := conn.(awaiter)
+	return ok
+}
+
+// receive is one attempt to read. Without room for bytes it only looks, and after a wait something is there.
 func (t *transfer) receive(fd uintptr) bool {
+	if t.bytes == nil {
+		t.n++
+		return t.n > 1 || peek(fd)
+	}
 	t.n, t.errno = receive(fd, t.bytes)
 	return t.errno != syscall.EAGAIN
 }

@@ -192,6 +192,46 @@ func TestPending(t *testing.T) {
 	await(true)
 }
 
+// TestAwait: it returns when there are bytes, at the end and at a deadline, and takes nothing away.
+func TestAwait(t *testing.T) {
+	tests := map[string]struct {
+		do   func(own *Conn, peer *net.TCPConn)
+		want error
+	}{
+		"bytes":    {func(_ *Conn, peer *net.TCPConn) { _, _ = peer.Write([]byte("a")) }, nil},
+		"end":      {func(_ *Conn, peer *net.TCPConn) { _ = peer.CloseWrite() }, nil},
+		"closed":   {func(own *Conn, _ *net.TCPConn) { _ = own.Close() }, net.ErrClosed},
+		"deadline": {func(own *Conn, _ *net.TCPConn) { _ = own.SetReadDeadline(time.Unix(1, 0)) }, os.ErrDeadlineExceeded},
+	}
+	for name, tt := range tests {
+		for when, first := range map[string]bool{"before": true, "while it waits": false} {
+			t.Run(name+" "+when, func(t *testing.T) {
+				own, peer := pair(t)
+				if first {
+					tt.do(own, peer)
+				} else {
+					time.AfterFunc(10*time.Millisecond, func() { tt.do(own, peer) })
+				}
+				if err := Await(own); !errors.Is(err, tt.want) {
+					t.Errorf("%v, want %v", err, tt.want)
+				}
+				if name != "bytes" {
+					return
+				}
+				if n, err := own.Read(make([]byte, 2)); n != 1 || err != nil {
+					t.Errorf("then a read returns %d, %v", n, err)
+				}
+			})
+		}
+	}
+	client, server := net.Pipe()
+	defer client.Close()
+	defer server.Close()
+	if err := Await(client); !errors.Is(err, errors.ErrUnsupported) || Awaits(client) {
+		t.Errorf("a connection that cannot tell: %v", err)
+	}
+}
+
 // TestAllocations: a transfer allocates nothing.
 func TestAllocations(t *testing.T) {
 	own, peer := pair(t)

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/posterndev/postern/sidecar/conn/nonblock"
 )
 
 // goingAway is a close frame with the status 1001, "going away" (RFC 6455 §7.4.1).
@@ -157,6 +159,14 @@ func (c *Conn) Read(p []byte) (int, error) {
 		_ = c.Conn.SetReadDeadline(c.deadline) // the rest of the frame may still arrive
 	}
 	return 0, nil
+}
+
+// Await waits until Read has something to do, as nonblock.Await.
+func (c *Conn) Await() error {
+	if len(c.pending) > 0 || c.asked || c.leaving.Load() {
+		return nil
+	}
+	return nonblock.Await(c.Conn)
 }
 
 // pass follows what the client sent. After GoAway nothing passes behind the current frame.

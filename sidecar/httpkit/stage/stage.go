@@ -9,7 +9,8 @@ import "net/http"
 //
 // A server reuses the request, its header and context, the ResponseWriter, and the request's Info for later requests. So ServeHTTP, and every goroutine
 // that it starts, uses them only until it returns, or panics. Work that lasts longer gets copies of what it needs, and the context of request.Detach. The
-// texts in them, and the slices of lines in a header, may be kept; nobody changes lines in place.
+// texts in them, and the slices of lines in a header, may be kept; nobody changes lines in place. An accepted WebSocket outlives ServeHTTP: what
+// must end with it, such as a place, ends by upgraded.End in place of a defer statement alone. Until then request, Info and ResponseWriter stay.
 type Handler interface {
 	ServeHTTP(w http.ResponseWriter, r *http.Request) error
 }

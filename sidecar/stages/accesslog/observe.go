@@ -25,6 +25,7 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/secured"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
 	"github.com/posterndev/postern/sidecar/httpkit/tracing"
+	"github.com/posterndev/postern/sidecar/httpkit/upgraded"
 )
 
 // Config configures the handler of one chain.
@@ -119,6 +120,10 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	own = request.With(request.Set(own, recordKey{}, rec), &rec.info)
 	defer func() {
 		v := recover()
+		if v == nil && rec.w.status == http.StatusSwitchingProtocols {
+			h.finishUpgrade(rec, own)
+			return
+		}
 		h.finish(rec, own, v != nil)
 		if v != nil {
 			panic(v) // http.ErrAbortHandler: net/http closes the connection or resets the stream
@@ -225,6 +230,11 @@ func (rec *record) respond(w http.ResponseWriter, r *http.Request, err error) {
 		panic(http.ErrAbortHandler)
 	}
 	httperr.WriteWith(w, r, err, rec.info.RequestID)
+}
+
+// finishUpgrade emits the event when the upgraded connection has ended.
+func (h *handler) finishUpgrade(rec *record, r *http.Request) {
+	upgraded.End(r.Context(), func() { h.finish(rec, r, false) })
 }
 
 // finish emits the event.

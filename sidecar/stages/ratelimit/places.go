@@ -9,6 +9,7 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/request"
 	"github.com/posterndev/postern/sidecar/httpkit/route"
 	"github.com/posterndev/postern/sidecar/httpkit/stage"
+	"github.com/posterndev/postern/sidecar/httpkit/upgraded"
 	"github.com/posterndev/postern/sidecar/stages/ratelimit/inflight"
 	"github.com/posterndev/postern/sidecar/store/keyspace"
 )
@@ -59,7 +60,7 @@ func (l *Limiter) Places() stage.Stage {
 			if err != nil {
 				return err
 			}
-			defer held.Release(r.Context())
+			defer upgraded.End(r.Context(), func() { held.Release(r.Context()) })
 			return next.ServeHTTP(w, r)
 		})
 	}

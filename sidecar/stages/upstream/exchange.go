@@ -47,6 +47,8 @@ type exchange struct {
 	status int
 	// started and hijacked say that the final header was sent to the client, broken that the response was cut short.
 	started, hijacked, broken bool
+	// tunnel relays the bytes of an accepted upgrade; nil for none.
+	tunnel func()
 	// err is why there is no response; readErr and writeErr are why it was cut short.
 	err, readErr, writeErr error
 	// out is the request to an HTTP/1.1 app, and trailers the names that its response announces. Only relay uses them.

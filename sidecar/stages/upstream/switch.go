@@ -1,25 +1,31 @@
 package upstream
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 
 	http1 "github.com/posterndev/postern/sidecar/conn/http1/client"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
+	"github.com/posterndev/postern/sidecar/httpkit/tracing"
+	"github.com/posterndev/postern/sidecar/httpkit/upgraded"
 )
 
 const (
 	webSocket = "websocket"
-	// tunnelBuffer is the size of the buffer for each direction of an upgraded connection, in bytes: most of what an idle one needs.
+	// tunnelBuffer is the size of the buffer for each direction of an upgraded connection, in bytes. An idle one has none, unless TLS is above it.
 	tunnelBuffer = 4 << 10
 )
 
-// switchProtocols relays both directions of an upgraded connection until both have ended, or one has failed. It accepts an upgrade only if
-// the request asked for this one.
+var tunnelBuffers = sync.Pool{New: func() any { return new([tunnelBuffer]byte) }}
+
+// switchProtocols accepts an upgrade, if the request asked for this one, and leaves the relaying to x.tunnel.
 func (p *Proxy) switchProtocols(x *exchange, out *http1.Request, res *http1.Response) {
 	protocol := ""
 	for _, f := range res.Fields() {
@@ -39,15 +45,14 @@ func (p *Proxy) switchProtocols(x *exchange, out *http1.Request, res *http1.Resp
 	h.Set("Connection", "Upgrade")
 	h["Upgrade"] = []string{protocol}
 	app := res.Upgrade()
-	defer app.Close()
 	conn, rw, err := x.Hijack()
 	if err != nil {
+		_ = app.Close()
 		x.err = fmt.Errorf("switching protocols: taking the connection: %w", err)
 		return
 	}
-	defer conn.Close()
-	head := http.Response{StatusCode: http.StatusSwitchingProtocols, ProtoMajor: 1, ProtoMinor: 1, Header: h}
-	if err := errors.Join(head.Write(rw), rw.Flush()); err != nil {
+	if err := sendSwitch(conn, h); err != nil {
+		_, _ = conn.Close(), app.Close()
 		x.err = fmt.Errorf("switching protocols: sending the response: %w", err)
 		return
 	}
@@ -56,11 +61,36 @@ func (p *Proxy) switchProtocols(x *exchange, out *http1.Request, res *http1.Resp
 		ahead, _ = rw.Reader.Peek(n)
 		ahead = append([]byte(nil), ahead...)
 	}
-	x.tunnel(conn, app, ahead)
+	x.tunnel = func() { x.join(conn, app, ahead) }
 }
 
-// tunnel copies in both directions, until both have ended or one has failed.
-func (x *exchange) tunnel(conn net.Conn, app *http1.Upgraded, ahead []byte) {
+// outlive relays the bytes of an accepted upgrade, after the handlers have returned if the server can.
+func (p *Proxy) outlive(client context.Context, x *exchange, r *http.Request, call tracing.AppCall, release func()) {
+	tunnel := func() {
+		defer release()
+		x.tunnel()
+		call.End(x.status, x.failure() != nil)
+		_ = p.conclude(client, x, r) // it has logged an error: there is nobody to respond to
+	}
+	if !upgraded.From(client).Outlive(tunnel) {
+		tunnel()
+	}
+}
+
+// sendSwitch sends the head of the response.
+func sendSwitch(conn net.Conn, h http.Header) error {
+	buf := tunnelBuffers.Get().(*[tunnelBuffer]byte)
+	defer tunnelBuffers.Put(buf)
+	head, out := http.Response{StatusCode: http.StatusSwitchingProtocols, ProtoMajor: 1, ProtoMinor: 1, Header: h}, bytes.NewBuffer(buf[:0])
+	_ = head.Write(out) // a buffer does not fail
+	_, err := conn.Write(out.Bytes())
+	return err
+}
+
+// join copies in both directions, until both have ended or one has failed.
+func (x *exchange) join(conn net.Conn, app *http1.Upgraded, ahead []byte) {
+	defer conn.Close()
+	defer app.Close()
 	end := func(err error) error {
 		if err != nil {
 			_, _ = conn.Close(), app.Close() // so that the other direction ends
@@ -81,24 +111,39 @@ func (x *exchange) tunnel(conn net.Conn, app *http1.Upgraded, ahead []byte) {
 	}
 }
 
-// passOn copies src to dst until src ends, and ends dst's sending half then.
-func passOn(dst io.Writer, src io.Reader) error {
-	buf := make([]byte, tunnelBuffer)
+// passOn copies src to dst until src ends, and ends dst's sending half then. It has a buffer only while there are bytes.
+func passOn(dst, src net.Conn) error {
+	waits, _ := src.(interface{ Await() error })
 	for {
-		n, err := src.Read(buf)
-		if n > 0 {
-			if _, err := dst.Write(buf[:n]); err != nil {
-				return err
-			}
+		if waits != nil {
+			_ = waits.Await() // what the read returns then says more
 		}
-		if errors.Is(err, io.EOF) {
-			if half, ok := dst.(interface{ CloseWrite() error }); ok {
-				return half.CloseWrite()
-			}
-			return errors.New("the connection has no halves to close")
-		}
+		ended, err := pass(dst, src)
 		if err != nil {
 			return err
 		}
+		if !ended {
+			continue
+		}
+		if half, ok := dst.(interface{ CloseWrite() error }); ok {
+			return half.CloseWrite()
+		}
+		return errors.New("the connection has no halves to close")
 	}
+}
+
+// pass copies what one read returns, and reports whether src has ended.
+func pass(dst, src net.Conn) (ended bool, err error) {
+	buf := tunnelBuffers.Get().(*[tunnelBuffer]byte)
+	defer tunnelBuffers.Put(buf)
+	n, err := src.Read(buf[:])
+	if n > 0 {
+		if _, err := dst.Write(buf[:n]); err != nil {
+			return false, err
+		}
+	}
+	if ended = errors.Is(err, io.EOF); ended {
+		err = nil
+	}
+	return ended, err
 }

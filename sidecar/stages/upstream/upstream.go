@@ -156,15 +156,16 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
 	ctx, info := client, request.From(r)
 	target, upgrade := p.cfg.Target(info.Local), len(r.Header["Upgrade"]) > 0
 	http2 := p.transports.protocols.useHTTP2(r, target)
+	release := func() {}
 	if x.watch.watches = info.Watches; upgrade || http2 && len(info.Watches) > 0 {
-		var end context.CancelCauseFunc
-		ctx, end = context.WithCancelCause(ctx)
-		defer end(nil)
-		x.watch.ctx, x.watch.end = ctx, end
-		if upgrade {
-			defer context.AfterFunc(p.closed, func() { end(nil) })()
-		}
+		ctx, release = p.endable(ctx, x, upgrade)
 	}
+	outlives := false
+	defer func() {
+		if !outlives {
+			release()
+		}
+	}()
 	if http2 {
 		ctx = context.WithValue(ctx, exchangeKey{}, x)
 	}
@@ -173,12 +174,30 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
 	}
 	r, call := tracing.StartApp(r, info.Local.Port())
 	p.run(x, r, target, http2)
+	if outlives = x.tunnel != nil; outlives {
+		p.outlive(client, x, r, call, release)
+		return nil
+	}
 	call.End(x.status, x.broken || x.failure() != nil)
 	err := p.conclude(client, x, r)
 	if !upgrade && !http2 {
 		p.reuse(x)
 	}
 	return err
+}
+
+// endable returns a context that the exchange's watch can end, and the proxy's Close if it is that of an upgrade. release ends it, too.
+func (p *Proxy) endable(client context.Context, x *exchange, upgrade bool) (ctx context.Context, release func()) {
+	ctx, end := context.WithCancelCause(client)
+	x.watch.ctx, x.watch.end = ctx, end
+	if !upgrade {
+		return ctx, func() { end(nil) }
+	}
+	stop := context.AfterFunc(p.closed, func() { end(nil) })
+	return ctx, func() {
+		stop()
+		end(nil)
+	}
 }
 
 // reuse keeps an exchange for another request of an HTTP/1.1 app, unless something else may still use it: what reads a body, and a watch.

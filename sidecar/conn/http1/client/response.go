@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/posterndev/postern/sidecar/conn/http1/wire"
+	"github.com/posterndev/postern/sidecar/conn/nonblock"
 )
 
 // Response is the app's response. It is valid until Close or Upgrade.
@@ -130,6 +131,14 @@ func (u *Upgraded) Read(p []byte) (int, error) {
 		u.ahead = nil
 	}
 	return n, nil
+}
+
+// Await waits until there is something to read, as nonblock.Await.
+func (u *Upgraded) Await() error {
+	if len(u.ahead) > 0 {
+		return nil
+	}
+	return nonblock.Await(u.Conn)
 }
 
 // CloseWrite ends the sending half.

@@ -38,6 +38,7 @@ func quiet(t testing.TB) *conn {
 		t.Fatal(err)
 	}
 	c := newConn(s, &script{})
+	c.takeSlot()
 	c.room()
 	return c
 }

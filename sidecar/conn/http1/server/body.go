@@ -53,7 +53,7 @@ func (b *body) Read(p []byte) (int, error) {
 	}
 	b.started = true
 	if b.expect.Swap(false) && !b.eof {
-		if err := b.conn.response.writeContinue(); err != nil {
+		if err := b.conn.slot.response.writeContinue(); err != nil {
 			return 0, err
 		}
 	}
@@ -160,14 +160,14 @@ func (b *body) step() {
 
 // setTrailer sets the request's trailer.
 func (b *body) setTrailer() {
-	if len(b.conn.marks.fields) == 0 {
+	if len(b.conn.slot.marks.fields) == 0 {
 		return
 	}
 	if b.request.Trailer == nil {
 		b.request.Trailer = http.Header{}
 	}
 	text := string(b.trailer)
-	for _, m := range b.conn.marks.fields {
+	for _, m := range b.conn.slot.marks.fields {
 		b.request.Trailer.Add(text[m.name:m.nameEnd], trim(text[m.value:m.valueEnd]))
 	}
 }

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"os"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/posterndev/postern/sidecar/conn/nonblock"
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 )
 
@@ -26,7 +28,9 @@ type conn struct {
 	server *Server
 	net    net.Conn
 	// tcp is the socket, if the bytes of HTTP are its bytes; otherwise nil.
-	tcp    *net.TCPConn
+	tcp *net.TCPConn
+	// awaits says that the connection needs no buffer to wait.
+	awaits bool
 	tls    *tls.ConnectionState // nil for none
 	place  Place                // nil for none
 	remote string
@@ -34,18 +38,18 @@ type conn struct {
 	state  atomic.Int32
 
 	// buf[r:w] was read from the client and is not yet used. While a body is read, they belong to its reader.
-	buf   []byte
-	r, w  int
-	scan  scanner
-	marks marks
+	buf  []byte
+	r, w int
+	scan scanner
 	// readErr is an error that the watch has read.
 	readErr error
 
-	current  atomic.Pointer[requestContext]
-	request  requestParts
-	body     *body
-	response *response
+	current atomic.Pointer[requestContext]
+	slot    *slot // nil while no request is expected
+	body    *body
 
+	// parked says that the connection was idle for long: it continues in park.
+	parked bool
 	// last says that no request follows, and lingers that the client may still send when the connection is closed.
 	last     atomic.Bool
 	lingers  bool
@@ -71,10 +75,11 @@ var noDeadline time.Time
 func newConn(s *Server, inner net.Conn) *conn {
 	c := &conn{server: s, net: inner, remote: inner.RemoteAddr().String(), opened: time.Now(), body: &body{eof: true}}
 	c.tcp, c.tls = layers(inner)
+	c.awaits = c.tcp != nil && nonblock.Awaits(inner)
 	if s.config.PlaceOf != nil {
 		c.place = s.config.PlaceOf(inner)
 	}
-	c.scan = scanner{limits: s.config.Limits, marks: &c.marks}
+	c.scan = scanner{limits: s.config.Limits}
 	return c
 }
 
@@ -100,6 +105,7 @@ func layers(conn net.Conn) (*net.TCPConn, *tls.ConnectionState) {
 // serve serves the requests of the connection in order, and closes it.
 func (c *conn) serve() {
 	c.readAlarm.set(&c.server.sweeper, c.server.config.Times.Head)
+	_ = nonblock.Await(c.net) // the read that follows returns an error again
 	if c.mayBeSecond() {
 		second, err := c.detect()
 		if err != nil {
@@ -112,9 +118,18 @@ func (c *conn) serve() {
 			return
 		}
 	}
+	c.serveRequests()
+}
+
+// serveRequests serves requests until the connection ends, or is idle for long.
+func (c *conn) serveRequests() {
 	for c.readHead() && c.exchange() {
 	}
-	if !c.hijacked {
+	switch {
+	case c.hijacked:
+	case c.parked:
+		go c.park()
+	default:
 		c.close()
 	}
 }
@@ -148,6 +163,7 @@ func (c *conn) readHead() bool {
 	if !c.awaitHead() {
 		return false
 	}
+	c.takeSlot()
 	defer c.readAlarm.clear(c, c.net.SetReadDeadline)
 	for scanned := 0; ; {
 		n, done, v := c.scan.readHead(c.buf[c.r+scanned : c.w])
@@ -170,10 +186,10 @@ func (c *conn) awaitHead() bool {
 	if c.r == c.w {
 		if !fresh {
 			c.state.Store(stateIdle)
-			c.shrink()
-			c.readAlarm.set(&c.server.sweeper, times.Idle)
+			c.readAlarm.set(&c.server.sweeper, min(times.Park, times.Idle))
 		}
-		if c.fill() != nil {
+		if err := c.first(); err != nil {
+			c.parked = !fresh && errors.Is(err, os.ErrDeadlineExceeded) && times.Park < times.Idle
 			return false
 		}
 	}
@@ -227,15 +243,15 @@ func (c *conn) exchange() bool {
 		c.wait()
 	}
 	completed := c.handle(w, r)
+	if c.hijacked {
+		c.leave(ctx, completed)
+		return false
+	}
 	if c.place != nil {
 		c.place.End()
 	}
 	c.body.finish()
 	c.unwait()
-	if c.hijacked {
-		ctx.end()
-		return false
-	}
 	again := completed && w.finish() && c.finishBody()
 	ctx.end()
 	if c.broken.Load() != nil && !w.begun {
@@ -278,14 +294,17 @@ func (c *conn) ahead() violation {
 
 // handle calls the handler, and reports whether it has returned.
 func (c *conn) handle(w http.ResponseWriter, r *http.Request) (completed bool) {
-	defer func() {
-		// Panic(nil) is a *runtime.PanicNilError.
-		if p := recover(); p != nil && p != http.ErrAbortHandler && c.server.config.Logger != nil {
-			c.server.config.Logger.Debug("handler panicked", "peer", c.remote, "panic", p, "stack", string(debug.Stack()))
-		}
-	}()
+	defer c.recovered()
 	c.server.config.Handler.ServeHTTP(w, r)
 	return true
+}
+
+// recovered ends the panic of a handler. It is for defer statements.
+func (c *conn) recovered() {
+	// Panic(nil) is a *runtime.PanicNilError.
+	if p := recover(); p != nil && p != http.ErrAbortHandler && c.server.config.Logger != nil {
+		c.server.config.Logger.Debug("handler panicked", "peer", c.remote, "panic", p, "stack", string(debug.Stack()))
+	}
 }
 
 // fill reads more into the buffer, which grows if it is full of one head.
@@ -338,21 +357,11 @@ func (c *conn) recycle() {
 	c.buf = nil
 }
 
-// shrink gives back what an idle connection does not need.
-func (c *conn) shrink() {
-	if len(c.buf) > bufferSize && c.r == c.w {
-		c.buf, c.r, c.w = nil, 0, 0
-	}
-	if cap(c.marks.fields) > 4*usualFields {
-		c.marks.fields = nil
-	}
-}
-
-// release gives back all memory of the connection.
+// release gives back the buffers.
 func (c *conn) release() {
 	c.recycle()
 	c.r, c.w = 0, 0
-	if c.response != nil {
-		c.response.release()
+	if c.slot != nil && c.slot.response.conn != nil {
+		c.slot.response.release()
 	}
 }

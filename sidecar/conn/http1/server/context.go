@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/posterndev/postern/sidecar/httpkit/upgraded"
 )
 
 type connKey struct{}
@@ -40,6 +42,8 @@ type requestContext struct {
 	funcs []*afterFunc
 	// bound is the function of Bind; nil for none.
 	bound func()
+	// upgrade is made when it is first asked for.
+	upgrade *upgraded.Exchange
 }
 
 type afterFunc struct{ run func() }
@@ -71,6 +75,11 @@ func (c *requestContext) Value(key any) any {
 		}
 	}
 	switch key {
+	case upgraded.Key{}:
+		if c.upgrade == nil {
+			c.upgrade = &upgraded.Exchange{}
+		}
+		return c.upgrade
 	case connKey{}:
 		return c.conn.net
 	case http.ServerContextKey:
@@ -149,8 +158,11 @@ func (c *requestContext) forget(a *afterFunc) bool {
 	return false
 }
 
-// end ends the context. More calls have no effect.
+// end ends the context. More calls have no effect, nor has one without a request.
 func (c *requestContext) end() {
+	if c == nil {
+		return
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.err != nil {

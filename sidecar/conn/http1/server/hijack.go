@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net"
 	"net/http"
+
+	"github.com/posterndev/postern/sidecar/conn/nonblock"
 )
 
 var errUnreadBody = errors.New("taking the connection over: the request's body was not read to its end")
@@ -33,8 +35,36 @@ func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		w.resetDeadlines()
 	}
 	c.release()
-	return above, bufio.NewReadWriter(bufio.NewReader(above), bufio.NewWriter(above)), nil
+	c.slot.marks = marks{}
+	return above, bufio.NewReadWriter(bufio.NewReaderSize(above, hijackBuffer), bufio.NewWriterSize(above, hijackBuffer)), nil
 }
+
+// leave ends the request of a connection that a handler has taken over: now, or after what outlives the handlers. That runs in a goroutine of
+// its own, with a small stack.
+func (c *conn) leave(ctx *requestContext, completed bool) {
+	if !ctx.upgrade.Outlives() {
+		c.endTaken(ctx)
+		return
+	}
+	if !completed {
+		_ = c.net.Close() // a panic that was on its way ends the upgrade, too
+	}
+	go func() {
+		defer c.endTaken(ctx)
+		defer c.recovered()
+		ctx.upgrade.Run()
+	}()
+}
+
+func (c *conn) endTaken(ctx *requestContext) {
+	if c.place != nil {
+		c.place.End()
+	}
+	ctx.end()
+}
+
+// hijackBuffer is the size of the buffers of a connection that was taken over, in bytes: a handler needs them for a response's head, if at all.
+const hijackBuffer = 512
 
 // hijackedConn is a connection that no longer carries HTTP/1.x. What the client has sent ahead is read first.
 type hijackedConn struct {
@@ -59,6 +89,14 @@ func (c *hijackedConn) Read(p []byte) (int, error) {
 		return 0, c.err
 	}
 	return c.Conn.Read(p)
+}
+
+// Await waits until there is something to read, as nonblock.Await.
+func (c *hijackedConn) Await() error {
+	if len(c.ahead) > 0 || c.err != nil {
+		return nil
+	}
+	return nonblock.Await(c.Conn)
 }
 
 // CloseWrite closes the sending half.

@@ -9,8 +9,12 @@ import (
 	"github.com/posterndev/postern/sidecar/conn/http1/wire"
 )
 
-// usualFields is how many fields the memory of a connection is made for.
-const usualFields = 24
+// usualFields is how many fields are usual in a request or response: memory with room for many more is not kept. addedFields is the room
+// for those that a handler adds to a request.
+const (
+	usualFields = 24
+	addedFields = 4
+)
 
 // requestParts are the parts of a request that the connection's next request uses again.
 type requestParts struct {
@@ -30,22 +34,23 @@ func (c *conn) nextRequest(ctx *requestContext) (*http.Request, error) {
 	size := c.scan.size
 	head := string(c.buf[c.r : c.r+size])
 	c.r += size
-	p := &c.request
+	p := &c.slot.request
 	if p.header == nil || c.server.config.Poison {
-		*p = requestParts{header: make(http.Header, usualFields), lines: make([]string, 0, usualFields)}
+		n := len(c.slot.marks.fields)
+		*p = requestParts{header: make(http.Header, n+addedFields), lines: make([]string, 0, n)}
 	}
 	r := &p.request
 	// WithContext is the only way to set a context. The copy that it makes does not escape.
 	*r = *(&http.Request{}).WithContext(ctx)
-	r.Method, r.Header, r.RemoteAddr, r.TLS = method(head[:c.marks.method]), p.header, c.remote, c.tls
+	r.Method, r.Header, r.RemoteAddr, r.TLS = method(head[:c.slot.marks.method]), p.header, c.remote, c.tls
 	if r.Proto, r.ProtoMajor, r.ProtoMinor = "HTTP/1.1", 1, 1; c.scan.minor == '0' {
 		r.Proto, r.ProtoMinor = "HTTP/1.0", 0
 	}
-	r.RequestURI, r.URL = head[c.marks.method+1:c.marks.target], &p.url
+	r.RequestURI, r.URL = head[c.slot.marks.method+1:c.slot.marks.target], &p.url
 	if err := parseTarget(&p.url, r.RequestURI); err != nil {
 		return nil, err
 	}
-	p.setFields(r, head, c.marks.fields)
+	p.setFields(r, head, c.slot.marks.fields)
 	if p.url.Host != "" {
 		r.Host = p.url.Host // RFC 9112 §3.2.2
 	}
@@ -99,7 +104,7 @@ func (p *requestParts) setFields(r *http.Request, head string, fields []mark) {
 
 // endRequest makes the request's memory ready for the next one.
 func (c *conn) endRequest(w *response) {
-	p := &c.request
+	p := &c.slot.request
 	if c.server.config.Poison {
 		clear(p.header)
 		p.request.URL, p.request.Header, p.request.Body = nil, nil, nil

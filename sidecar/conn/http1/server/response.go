@@ -58,10 +58,9 @@ type response struct {
 
 // nextResponse returns the response to r.
 func (c *conn) nextResponse(r *http.Request) *response {
-	w := c.response
-	if w == nil || c.server.config.Poison {
-		w = &response{header: http.Header{}}
-		c.response = w
+	w := &c.slot.response
+	if w.header == nil {
+		w.header = http.Header{}
 	}
 	w.conn, w.request, w.method = c, r, r.Method
 	w.status, w.length, w.written, w.err = 0, -1, 0, nil
@@ -249,7 +248,7 @@ func (w *response) finish() bool {
 		w.buf = nil
 	}
 	if w.conn.r == w.conn.w {
-		w.release() // the connection may be idle for long
+		w.release()
 	}
 	w.resetDeadlines()
 	return err == nil && !w.conn.last.Load()

@@ -56,8 +56,9 @@ type Config struct {
 
 // Times bound how long a connection may wait for its client. 0 is the default.
 type Times struct {
-	// Head bounds reading a head (10 s), and Idle the time before it (an hour).
-	Head, Idle time.Duration
+	// Head bounds reading a head (10 s), and Idle the time before it (an hour). Park is how long an idle connection keeps the memory and
+	// the stack of its last request (200 ms).
+	Head, Idle, Park time.Duration
 	// Stall is how long one read of a body, or one write of a response, may make no progress (a minute).
 	Stall time.Duration
 	// Window is how long a client may let the server wait for its body if there is a minimum rate (20 s).
@@ -71,7 +72,7 @@ type Times struct {
 
 func (t Times) withDefaults() Times {
 	for at, value := range map[*time.Duration]time.Duration{
-		&t.Head: 10 * time.Second, &t.Idle: time.Hour, &t.Stall: time.Minute, &t.Window: 20 * time.Second,
+		&t.Head: 10 * time.Second, &t.Idle: time.Hour, &t.Park: 200 * time.Millisecond, &t.Stall: time.Minute, &t.Window: 20 * time.Second,
 		&t.Rest: 50 * time.Millisecond, &t.Unread: 5 * time.Second, &t.Gone: 100 * time.Millisecond,
 	} {
 		if *at <= 0 {
