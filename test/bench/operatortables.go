@@ -44,7 +44,7 @@ func (b *bench) printChanges(n int, took, ready []time.Duration, cpu time.Durati
 }
 
 func (b *bench) printAdmission(n int, ways []*admitted, webhook histogram) error {
-	rows := [][]string{{"", "calls", "ms, p50", "p99", "max", "p50/without", "p99/without", "operator's CPU, ms/call", "API server's CPU"}}
+	rows := [][]string{{"", "calls", "ms, p50", "p99", "max", "p50/without", "p99/without", "operator's CPU, ms/call", "API server's CPU, ms/call"}}
 	without := ways[0]
 	for _, w := range ways {
 		rows = append(rows, []string{

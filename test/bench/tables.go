@@ -43,7 +43,7 @@ const aim = 100 * time.Millisecond
 
 func (b *bench) printRevocation(results []timing) error {
 	polling := median(results[pollingWay].fromCall)
-	times := [][]string{{"ms", "rounds", "median", "p95", "p99", "max", "slowest: median", "slowest: p95", "polling peer/this"}}
+	times := [][]string{{"", "rounds", "ms, median", "p95", "p99", "max", "slowest: median", "slowest: p95", "polling peer/this"}}
 	after := [][]string{{"", "requests", "sent later", "to the same member", "after a 401", "ms to refusal: median"}}
 	for _, t := range results {
 		times = append(times, []string{
