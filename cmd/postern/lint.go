@@ -40,6 +40,7 @@ func newLintCommand() *cobra.Command {
 func lint(cmd *cobra.Command, files []string) error {
 	s, unread := readPolicies(cmd.Context(), files, cmd.InOrStdin())
 	s.absent = compile.UnknownClass()
+	incomplete := slices.ContainsFunc(s.findings, func(f manifest.Finding) bool { return !f.Warning })
 	for i := range s.objects.Policies {
 		p := &s.objects.Policies[i]
 		document := s.compile(p)
@@ -63,6 +64,9 @@ func lint(cmd *cobra.Command, files []string) error {
 		}
 	}
 	s.notChecked(cmd.ErrOrStderr())
+	if incomplete {
+		note(cmd.ErrOrStderr(), "more findings may follow: an object that the API server would refuse is not checked further. Correct its errors, and run the command again")
+	}
 	return cmp.Or(unread, refused)
 }
 
