@@ -478,6 +478,7 @@ func TestUpstreamTLS(t *testing.T) {
 		protocol   compiled.UpstreamProtocol
 		serverName string
 		stranger   bool
+		missing    bool
 		want       string
 		wantStatus int
 	}{
@@ -486,6 +487,7 @@ func TestUpstreamTLS(t *testing.T) {
 		"H2C":          {protocol: compiled.UpstreamH2C, serverName: "localhost", want: "HTTP/2.0 /a https tls=true", wantStatus: 200},
 		"another name": {serverName: "orders", wantStatus: 502},
 		"another CA":   {serverName: "localhost", stranger: true, wantStatus: 502},
+		"no CA":        {serverName: "localhost", missing: true, want: "app-ca-unavailable", wantStatus: 503},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -493,6 +495,9 @@ func TestUpstreamTLS(t *testing.T) {
 				p.UpstreamProtocol = tt.protocol
 				p.UpstreamTLS = &compiled.UpstreamTLS{CA: &compiled.SecretRef{Name: "app-ca", Key: "ca.crt"}, ServerName: tt.serverName}
 			}, func(s *tlsSidecar) {
+				if tt.missing {
+					return
+				}
 				ca := app.Certificate
 				if tt.stranger {
 					ca = s.authority.Certificate
