@@ -141,7 +141,7 @@ func (s *policySet) verdict(file string) string {
 	if secrets == 0 || len(s.objects.Policies) == 0 {
 		return ""
 	}
-	return count(secrets, "Secret was", "Secrets were") + " compared with the policies, but for the values"
+	return count(secrets, "Secret was", "Secrets were") + " checked: whether the policies' keys exist, and the certificates of tls; other values were not read"
 }
 
 func countIn[T any](list []T, is func(T) bool) int {

@@ -1,8 +1,13 @@
 package main
 
 import (
+	"crypto/x509"
+	"encoding/base64"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/posterndev/postern/test/servertest"
 )
 
 // certificatesOnly is a policy whose clients have certificates and no tokens. Its lines are counted by TestLintTLS.
@@ -28,6 +33,43 @@ spec:
       providers: [client-certificates]
       claims: [{claim: sub, any: [spiffe://example.org/web]}]
 `
+
+// TestLintCertificates: a certificate of the files that no sidecar can use is a warning without a part of its key.
+func TestLintCertificates(t *testing.T) {
+	authority, err := servertest.NewAuthority()
+	if err != nil {
+		t.Fatal(err)
+	}
+	issue := func(change func(*x509.Certificate)) (chain, key string) {
+		c, k, err := authority.Issue("app.example.com", change)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return base64.StdEncoding.EncodeToString(c), base64.StdEncoding.EncodeToString(k)
+	}
+	chain, key := issue(nil)
+	_, other := issue(nil)
+	expired, expiredKey := issue(func(c *x509.Certificate) { c.NotBefore, c.NotAfter = time.Unix(1e9, 0), time.Unix(1.1e9, 0) })
+	for name, tt := range map[string]struct{ chain, key, want string }{
+		"good":           {chain, key, ""},
+		"another key":    {chain, other, "cannot use it for TLS"},
+		"expired":        {expired, expiredKey, "expired at 2004-11-09T11:33:20Z"},
+		"an empty chain": {`""`, key, "its tls.crt is empty"},
+		"an empty key":   {chain, `""`, "its tls.key is empty"},
+		"no PEM":         {"aGVsbG8=", key, "cannot use it for TLS"},
+		"not in base64":  {"'%'", key, "not base64"},
+		"exchanged":      {key, chain, "cannot use it for TLS"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			secret := "apiVersion: v1\nkind: Secret\nmetadata: {name: app-tls, namespace: shop}\ntype: kubernetes.io/tls\ndata: {tls.crt: " + tt.chain + ", tls.key: " + tt.key + "}\n"
+			args, _ := writeFiles(t, certificatesOnly, secret)
+			stdout, stderr, err := run(t, "", append([]string{"lint"}, args...)...)
+			if err != nil || !strings.Contains(stdout, tt.want) || (tt.want == "") == strings.Contains(stdout, "warning") || strings.Contains(stdout, "PRIVATE") {
+				t.Errorf("%v\n%s%s; want %q", err, stdout, stderr, tt.want)
+			}
+		})
+	}
+}
 
 // TestLintTLS: a mistake in TLS has one finding, at its line, with the remedy.
 func TestLintTLS(t *testing.T) {

@@ -45,15 +45,15 @@ func TestWelcomeVariants(t *testing.T) {
 		change       func(*welcome)
 		want, wantNo string
 	}{
-		"shadow mode":      {func(w *welcome) { w.server.Document.Mode = compiled.Shadow }, "shadow mode: nothing is refused", ""},
-		"no rules":         {func(*welcome) {}, "no issuers, authorization rules or rate limits", ""},
-		"logins":           {func(w *welcome) { w.server.Document.Tokens = &compiled.Tokens{Login: make([]compiled.Match, 1)} }, "1 login route\n", ""},
-		"Redis":            {func(w *welcome) { w.server.Document.Redis = &compiled.Redis{Addresses: []string{"a:1", "b:2"}} }, "in Redis at a:1, b:2", "in memory"},
-		"not watched":      {func(w *welcome) { w.files, w.watched = []string{"-"}, nil }, "a change needs a restart", "save"},
-		"no admin port":    {func(w *welcome) { w.server.Admin = "" }, "", "health"},
-		"no app API":       {func(w *welcome) { w.server.Loopback, w.server.Document.Passwords = "", &compiled.Passwords{} }, "", "app API"},
-		"app API unused":   {func(w *welcome) { w.server.Loopback = "127.0.0.1:1" }, "", "app API"},
-		"TLS":              {func(w *welcome) { w.server.Document.TLS = &compiled.TLS{} }, "curl -ik https://127.0.0.1", "curl -i http"},
+		"shadow mode":    {func(w *welcome) { w.server.Document.Mode = compiled.Shadow }, "shadow mode: nothing is refused", ""},
+		"no rules":       {func(*welcome) {}, "no issuers, authorization rules or rate limits", ""},
+		"logins":         {func(w *welcome) { w.server.Document.Tokens = &compiled.Tokens{Login: make([]compiled.Match, 1)} }, "1 login route\n", ""},
+		"Redis":          {func(w *welcome) { w.server.Document.Redis = &compiled.Redis{Addresses: []string{"a:1", "b:2"}} }, "in Redis at a:1, b:2", "in memory"},
+		"not watched":    {func(w *welcome) { w.files, w.watched = []string{"-"}, nil }, "a change needs a restart", "save"},
+		"no admin port":  {func(w *welcome) { w.server.Admin = "" }, "", "health"},
+		"no app API":     {func(w *welcome) { w.server.Loopback, w.server.Document.Passwords = "", &compiled.Passwords{} }, "", "app API"},
+		"app API unused": {func(w *welcome) { w.server.Loopback = "127.0.0.1:1" }, "", "app API"},
+		"TLS":            {func(w *welcome) { w.server.Document.TLS = &compiled.TLS{} }, "curl -ik https://127.0.0.1", "curl -i http"},
 		"certificates of clients": {func(w *welcome) {
 			w.server.Document.TLS = &compiled.TLS{ClientCertificates: &compiled.ClientCertificates{Required: true}}
 		}, "curl -ik --cert client.crt --key client.key https://127.0.0.1", ""},

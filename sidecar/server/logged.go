@@ -52,7 +52,7 @@ var wordings = map[[2]string]wording{
 		"make the source of the keys available before maxStale ends"},
 	{compiled.ProblemCertificate, "Expiring"}: {"a certificate expires soon, and should have been replaced", "no certificate expires soon",
 		"find out why the source of the certificate has no new one"},
-	{compiled.ProblemCertificate, "Expired"}: {"a certificate has expired, and clients refuse it", "no certificate has expired", "replace the certificate where it is stored"},
+	{compiled.ProblemCertificate, "Expired"}:    {"a certificate has expired, and clients refuse it", "no certificate has expired", "replace the certificate where it is stored"},
 	{compiled.ProblemVault, "PermissionDenied"}: vaultRefuses("extend the Vault policy of the role by the path of the error"),
 	{compiled.ProblemVault, "WrongRole"}:        vaultRefuses("correct the role of vault.auth, or whom Vault lets use it"),
 	{compiled.ProblemVault, "LoginRefused"}:     vaultRefuses("correct vault.auth, or the auth method in Vault"),

@@ -478,7 +478,6 @@ func TestUpstreamTLS(t *testing.T) {
 		protocol   compiled.UpstreamProtocol
 		serverName string
 		stranger   bool
-		missing    bool
 		want       string
 		wantStatus int
 	}{
@@ -487,7 +486,6 @@ func TestUpstreamTLS(t *testing.T) {
 		"H2C":          {protocol: compiled.UpstreamH2C, serverName: "localhost", want: "HTTP/2.0 /a https tls=true", wantStatus: 200},
 		"another name": {serverName: "orders", wantStatus: 502},
 		"another CA":   {serverName: "localhost", stranger: true, wantStatus: 502},
-		"no CA":        {serverName: "localhost", missing: true, want: "app-ca-unavailable", wantStatus: 503},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -495,9 +493,6 @@ func TestUpstreamTLS(t *testing.T) {
 				p.UpstreamProtocol = tt.protocol
 				p.UpstreamTLS = &compiled.UpstreamTLS{CA: &compiled.SecretRef{Name: "app-ca", Key: "ca.crt"}, ServerName: tt.serverName}
 			}, func(s *tlsSidecar) {
-				if tt.missing {
-					return
-				}
 				ca := app.Certificate
 				if tt.stranger {
 					ca = s.authority.Certificate
@@ -511,6 +506,25 @@ func TestUpstreamTLS(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestUpstreamWithoutCA: while the file of caRef is missing, the sidecar sends the app nothing, and does not blame it.
+func TestUpstreamWithoutCA(t *testing.T) {
+	t.Parallel()
+	updates := make(chan *compiled.Policy)
+	server := httptest.NewServer(http.HandlerFunc(echo))
+	t.Cleanup(server.Close)
+	plain := func(p *compiled.Policy) { p.TLS = nil }
+	s := startUpdated(t, server.URL, plain, func(*tlsSidecar) {}, updates)
+	updates <- makeDocument(func(p *compiled.Policy) {
+		p.Revision = 2
+		plain(p)
+		p.UpstreamTLS = &compiled.UpstreamTLS{CA: &compiled.SecretRef{Name: "app-ca", Key: "ca.crt"}, ServerName: "localhost"}
+	})
+	servertest.Eventually(t, "the refusal app-ca-unavailable", func() bool {
+		g := fetch(t, s.client(t, false, nil), "http://orders.example.com/a", nil)
+		return g.status == http.StatusServiceUnavailable && strings.Contains(g.body, "app-ca-unavailable") && strings.Contains(g.body, "configuration of the sidecar")
+	})
 }
 
 // TestTLSOfANewPolicy: a running sidecar begins to serve TLS, an open plain connection is refused its next request, and a policy that is deleted still
