@@ -219,7 +219,13 @@ func canonical(name string) string { return textproto.CanonicalMIMEHeaderKey(nam
 func (c *checker) providersExist(field string, p *compiled.Policy, names []string) {
 	known := providerNames(p)
 	for i, name := range names {
-		if !slices.Contains(known, name) {
+		switch {
+		case slices.Contains(known, name):
+		case name == compiled.ClientCertificatesProvider:
+			c.addf(at(field, i), "no client certificate identifies its client; write tls.clientCertificates.identity, such as URISAN, with mode: Optional or Require")
+		case len(known) == 0:
+			c.addf(at(field, i), "the policy has no provider with the name %.64q, and no other; add it to jwt.providers, or leave providers out", name)
+		default:
 			c.addf(at(field, i), "the policy has no provider with the name %.64q; write one of %s", name, strings.Join(known, ", "))
 		}
 	}

@@ -35,7 +35,7 @@ func (c *checker) proofOfPossession(field string, in *compiled.ProofOfPossession
 	case in.Mode != compiled.ProofNone && len(in.Methods) == 0:
 		c.addf(field+".methods", "it is empty; write for example [DPoP]")
 	case in.Uses(compiled.ProofMTLS) && !p.SeesClientCertificates():
-		c.addf(field+".methods", "mTLS needs the certificates of clients, and the sidecar does not see them; write spec.tls.clientCertificates, or spec.forwardClientCert.fromProxies: Use "+
+		c.addf(field+".methods", "mTLS needs the certificates of clients, and the sidecar does not see them; write spec.tls.clientCertificates with mode: Optional or Require, or spec.forwardClientCert.fromProxies: Use "+
 			"behind a proxy that ends TLS, or leave mTLS out")
 	}
 	if d := in.DPoP; d != nil {
@@ -63,6 +63,6 @@ func (c *checker) forwardClientCert(p *compiled.Policy) {
 		}
 	}
 	if len(f.ToApp) > 0 && (p.TLS == nil || p.TLS.ClientCertificates == nil) {
-		c.addf(field+".toApp", "the sidecar asks no client for a certificate; write spec.tls.clientCertificates, or leave toApp out")
+		c.addf(field+".toApp", "the sidecar asks no client for a certificate; write spec.tls.clientCertificates with mode: Optional or Require, or leave toApp out")
 	}
 }

@@ -3,7 +3,7 @@ package v1alpha1
 // TLS makes the sidecar serve TLS on the policy's HTTP ports. The app gets plain HTTP, unless upstreamTLS is set. HTTP/2 and HTTP/1.1 are
 // agreed on by ALPN. TCP ports are passed through as they are.
 //
-// +kubebuilder:validation:XValidation:rule="!has(self.clientCertificates) || !has(self.clientCertificates.mode) || self.clientCertificates.mode != 'Require' || self.mode == 'Require'",message="clientCertificates.mode is Require, but mode Permissive also accepts plain HTTP, which has no certificate: write mode: Require, or clientCertificates.mode: Optional"
+// +kubebuilder:validation:XValidation:rule="!has(self.clientCertificates) || !has(self.clientCertificates.mode) || self.clientCertificates.mode != 'Require' || self.mode == 'Require'",message="clientCertificates.mode is Require, but mode Permissive also accepts plain HTTP, which has no certificate: write mode: Require, or clientCertificates.mode: Optional",fieldPath=".clientCertificates.mode"
 type TLS struct {
 	// Mode is Require, or Permissive for a migration: plain HTTP and TLS on the same port, told apart by the first byte. With Require, a plain
 	// request never reaches the app: it gets the status 400, or is redirected.

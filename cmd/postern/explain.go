@@ -32,6 +32,7 @@ type explainOptions struct {
 	token                           target
 	claims, provider, jwks, secrets string
 	volumes                         string
+	client                          explainedClient
 	// ownKeys are those of --jwks if they verify the policy's own tokens.
 	ownKeys []byte
 	access  access
@@ -46,7 +47,10 @@ func newExplainCommand() *cobra.Command {
 			"The policy is that of the files, or with pod/NAME the document that the pod runs. Nothing is counted, stored or sent to the app or\n" +
 			"the pod: limits and sessions begin empty.\n\n" +
 			"--token - reads a token from standard input, and verifies it with the policy's keys, or with those of --jwks. --claims makes a token of\n" +
-			"the provider instead. No output contains a token.",
+			"the provider instead. A header DPoP makes DPoP the scheme of the token, and --header \"Authorization: DPoP …\" is a token, too.\n" +
+			"No output contains a token.\n\n" +
+			"--client-certificate makes a certificate of the client by a CA that the policy trusts for the run. One of --client-certificate-file is\n" +
+			"verified with the policy's CAs and revocation lists in --secrets-dir.",
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, args) },
 	}
@@ -73,9 +77,11 @@ func (o *explainOptions) addFlags(cmd *cobra.Command) {
 	f.StringVar(&o.jwks, "jwks", "", "file with the provider's JSON Web Key Set, in place of its jwks in the policy")
 	f.StringVar(&o.secrets, "secrets-dir", "secrets", "folder with Secrets, as <name>/<key>, for keys and users that a policy has there")
 	f.StringVar(&o.volumes, "volumes-dir", "volumes", "folder with the content of PersistentVolumeClaims, as <name>/<path>")
+	o.client.addFlags(f)
 	o.access.addFlags(cmd)
 	cmd.MarkFlagsMutuallyExclusive("token", "token-file", "claims")
 	cmd.MarkFlagsMutuallyExclusive("filename", "pod")
+	cmd.MarkFlagsMutuallyExclusive("client-certificate", "client-certificate-file", "plain")
 	cmd.MarkFlagsMutuallyExclusive("body", "body-file")
 }
 
@@ -95,12 +101,17 @@ func (o *explainOptions) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	s, err := simulation.New(document, simulation.Config{Start: time.Now(), Verify: verify, SecretsDir: o.secrets, VolumesDir: o.volumes})
+	if err := o.client.complete(document, &o.request); err != nil {
+		return err
+	}
+	s, err := simulation.New(document, simulation.Config{
+		Start: time.Now(), Verify: verify, Existing: o.claims == "", VerifyClients: len(o.request.Sent) > 0, SecretsDir: o.secrets, VolumesDir: o.volumes,
+	})
 	if err != nil {
 		return fmt.Errorf("running policy: %w", err)
 	}
 	defer s.Close()
-	if err := o.addCredential(cmd.Context(), s, token); err != nil {
+	if err := o.addCredential(cmd.Context(), s, token, simulation.Issuer(document, token)); err != nil {
 		return err
 	}
 	result, err := s.Send(cmd.Context(), o.request)
@@ -129,7 +140,9 @@ func (o *explainOptions) complete(args []string) error {
 		if !ok || strings.TrimSpace(name) == "" {
 			return errors.New(`a --header is not of the form "Name: value"`) // without the value, which may be secret
 		}
-		o.request.Header.Add(strings.TrimSpace(name), strings.TrimSpace(value))
+		if err := o.addHeader(strings.TrimSpace(name), strings.TrimSpace(value)); err != nil {
+			return err
+		}
 	}
 	var err error
 	if o.address != "" {

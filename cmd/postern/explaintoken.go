@@ -16,6 +16,9 @@ import (
 
 // readToken returns the token that the request carries; empty for none, and for one that is made for the run.
 func (o *explainOptions) readToken(stdin io.Reader) (string, error) {
+	if o.client.dpopToken != "" {
+		return o.client.dpopToken, nil
+	}
 	if o.token.token == "" && o.token.tokenFile == "" {
 		if o.jwks != "" {
 			return "", errors.New("--jwks verifies a token: add it with --token - or --token-file")
@@ -80,7 +83,7 @@ func (o *explainOptions) readable(p *compiled.Policy, provider string) error {
 }
 
 // addCredential adds the token to the request.
-func (o *explainOptions) addCredential(ctx context.Context, s *simulation.Simulation, token string) error {
+func (o *explainOptions) addCredential(ctx context.Context, s *simulation.Simulation, token, issuer string) error {
 	var name, value string
 	var err error
 	switch {
@@ -89,12 +92,16 @@ func (o *explainOptions) addCredential(ctx context.Context, s *simulation.Simula
 		if errors.Is(err, simulation.ErrOwnKeys) {
 			err = fmt.Errorf("%w: add --jwks FILE with the set at /.well-known/jwks.json of the app, or use --provider %s --claims", err, compiled.OwnProvider)
 		}
+		name, value = o.withScheme(name, value, issuer)
 	case o.claims != "":
 		var claims map[string]any
 		if err := json.Unmarshal([]byte(o.claims), &claims); err != nil || claims == nil {
 			return errors.New(`--claims is not a JSON object like '{"sub": "ada"}'`)
 		}
 		name, value, err = s.Credential(ctx, simulation.Claimed{Provider: o.provider, Claims: claims}, o.request)
+		if errors.Is(err, simulation.ErrCertificate) {
+			err = fmt.Errorf("%w: write --client-certificate uri=spiffe://example.org/web in place of --claims and --provider", err)
+		}
 	default:
 		return nil
 	}
@@ -106,7 +113,7 @@ func (o *explainOptions) addCredential(ctx context.Context, s *simulation.Simula
 
 // hints say what was missing on this machine, if the request was refused for it.
 func (o *explainOptions) hints(p *compiled.Policy, verified string, s *simulation.Simulation, r *simulation.Result) (lines []string) {
-	if r.Verdict().Status != http.StatusServiceUnavailable {
+	if v := r.Verdict(); v.Status != http.StatusServiceUnavailable && !o.certificateRefused(v) {
 		return nil
 	}
 	for _, file := range s.Missing() {

@@ -40,6 +40,7 @@ func newLintCommand() *cobra.Command {
 func lint(cmd *cobra.Command, files []string) error {
 	s, unread := readPolicies(cmd.Context(), files, cmd.InOrStdin())
 	s.absent = compile.UnknownClass()
+	incomplete := slices.ContainsFunc(s.findings, func(f manifest.Finding) bool { return !f.Warning })
 	for i := range s.objects.Policies {
 		p := &s.objects.Policies[i]
 		document := s.compile(p)
@@ -63,6 +64,9 @@ func lint(cmd *cobra.Command, files []string) error {
 		}
 	}
 	s.notChecked(cmd.ErrOrStderr())
+	if incomplete {
+		note(cmd.ErrOrStderr(), "more findings may follow: an object that the API server would refuse is not checked further. Correct its errors, and run the command again")
+	}
 	return cmp.Or(unread, refused)
 }
 
@@ -137,7 +141,7 @@ func (s *policySet) verdict(file string) string {
 	if secrets == 0 || len(s.objects.Policies) == 0 {
 		return ""
 	}
-	return count(secrets, "Secret was", "Secrets were") + " compared with the policies, but for the values"
+	return count(secrets, "Secret was", "Secrets were") + " checked: whether the policies' keys exist, and the certificates of tls; other values were not read"
 }
 
 func countIn[T any](list []T, is func(T) bool) int {

@@ -5,9 +5,11 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/controllers/manifest"
+	"github.com/posterndev/postern/sidecar/keys/certificate"
 )
 
 // unknownObjects collects what policies name and the files do not have, so that a command can say what it did not check.
@@ -57,6 +59,35 @@ func (s *policySet) compareSecrets(p *manifest.Policy, document *compiled.Policy
 			s.find(secret.Warning("data", fmt.Sprintf("it has no key %q, which SecurityPolicy/%s names: pods would not start until it has one", ref.Key, p.Name)))
 		}
 	}
+	if document.TLS != nil {
+		for i := range document.TLS.Certificates {
+			s.judgeCertificate(p, document, &document.TLS.Certificates[i])
+		}
+	}
+}
+
+// judgeCertificate warns about a Secret of the files whose certificate sidecars cannot use. No message contains a part of the key.
+func (s *policySet) judgeCertificate(p *manifest.Policy, document *compiled.Policy, c *compiled.Certificate) {
+	if c.Chain == nil || c.Key == nil || c.Chain.Name == "" {
+		return // it is in Vault
+	}
+	secret := s.secret(document.Namespace, c.Chain.Name)
+	if secret == nil || !slices.Contains(secret.Keys, c.Chain.Key) || !slices.Contains(secret.Keys, c.Key.Key) {
+		return
+	}
+	warn := func(format string, args ...any) {
+		s.find(secret.Warning("data", fmt.Sprintf("sidecars of SecurityPolicy/%s cannot use it for TLS: ", p.Name)+fmt.Sprintf(format, args...)))
+	}
+	switch parsed, err := certificate.Parse(secret.Chain, secret.Key); {
+	case len(secret.Chain) == 0:
+		warn("its tls.crt is empty or not base64: write the chain in PEM, the server's certificate first")
+	case len(secret.Key) == 0:
+		warn("its tls.key is empty or not base64: write the key of the certificate in PEM")
+	case err != nil:
+		warn("%s", err)
+	case !s.now.Before(parsed.NotAfter()):
+		warn("the certificate expired at %s: write the one that replaces it", parsed.NotAfter().UTC().Format(time.RFC3339))
+	}
 }
 
 // secret returns a Secret of the files, or nil.
@@ -79,7 +110,7 @@ func (s *policySet) notChecked(w io.Writer) {
 	}
 	if u := s.unknown.secrets; len(u) > 0 {
 		note(w, "not checked, because the files do not have it: %s. To check that it exists with the right keys, add its manifest with -f; "+
-			"only the names of its keys are read", listed(u, "the Secret %s", ""))
+			"only the names of its keys are read, and a certificate of tls with its key", listed(u, "the Secret %s", ""))
 	}
 }
 

@@ -37,10 +37,13 @@ func (w welcome) lines() [][2]string {
 	if w.server.Document.TLS != nil {
 		// The certificate is for the names of the service, and its CA may not be that of this machine.
 		address, try = "https"+strings.TrimPrefix(address, "http"), "curl -ik "
+		if c := w.server.Document.TLS.ClientCertificates; c != nil && c.Required {
+			try += "--cert client.crt --key client.key "
+		}
 	}
 	lines := [][2]string{
 		{"rules", w.rules()},
-		{"requests", address + ", to the app at " + w.server.Upstream.String()},
+		{"requests", address + ", to the app at " + w.upstream()},
 	}
 	if w.server.Admin != "" {
 		lines = append(lines, [2]string{"health", urlOf(w.server.Admin) + "/readyz, metrics at " + urlOf(w.server.Admin) + "/metrics"})
@@ -50,6 +53,15 @@ func (w welcome) lines() [][2]string {
 	}
 	return append(lines, [2]string{"state", w.state()}, [2]string{"changes", w.changes()}, [2]string{"try", try + address + "/"},
 		[2]string{"stop", "Ctrl-C"})
+}
+
+// upstream returns the URL of the app, as the sidecar reaches it.
+func (w welcome) upstream() string {
+	tls := w.server.Document.UpstreamTLS
+	if tls == nil {
+		return w.server.Upstream.String()
+	}
+	return "https" + strings.TrimPrefix(w.server.Upstream.String(), "http") + ", which is verified as " + tls.ServerName
 }
 
 // rules counts the rules of the policy.

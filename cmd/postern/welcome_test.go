@@ -45,15 +45,25 @@ func TestWelcomeVariants(t *testing.T) {
 		change       func(*welcome)
 		want, wantNo string
 	}{
-		"shadow mode":      {func(w *welcome) { w.server.Document.Mode = compiled.Shadow }, "shadow mode: nothing is refused", ""},
-		"no rules":         {func(*welcome) {}, "no issuers, authorization rules or rate limits", ""},
-		"logins":           {func(w *welcome) { w.server.Document.Tokens = &compiled.Tokens{Login: make([]compiled.Match, 1)} }, "1 login route\n", ""},
-		"Redis":            {func(w *welcome) { w.server.Document.Redis = &compiled.Redis{Addresses: []string{"a:1", "b:2"}} }, "in Redis at a:1, b:2", "in memory"},
-		"not watched":      {func(w *welcome) { w.files, w.watched = []string{"-"}, nil }, "a change needs a restart", "save"},
-		"no admin port":    {func(w *welcome) { w.server.Admin = "" }, "", "health"},
-		"no app API":       {func(w *welcome) { w.server.Loopback, w.server.Document.Passwords = "", &compiled.Passwords{} }, "", "app API"},
-		"app API unused":   {func(w *welcome) { w.server.Loopback = "127.0.0.1:1" }, "", "app API"},
-		"TLS":              {func(w *welcome) { w.server.Document.TLS = &compiled.TLS{} }, "curl -ik https://127.0.0.1", "curl -i http"},
+		"shadow mode":    {func(w *welcome) { w.server.Document.Mode = compiled.Shadow }, "shadow mode: nothing is refused", ""},
+		"no rules":       {func(*welcome) {}, "no issuers, authorization rules or rate limits", ""},
+		"logins":         {func(w *welcome) { w.server.Document.Tokens = &compiled.Tokens{Login: make([]compiled.Match, 1)} }, "1 login route\n", ""},
+		"Redis":          {func(w *welcome) { w.server.Document.Redis = &compiled.Redis{Addresses: []string{"a:1", "b:2"}} }, "in Redis at a:1, b:2", "in memory"},
+		"not watched":    {func(w *welcome) { w.files, w.watched = []string{"-"}, nil }, "a change needs a restart", "save"},
+		"no admin port":  {func(w *welcome) { w.server.Admin = "" }, "", "health"},
+		"no app API":     {func(w *welcome) { w.server.Loopback, w.server.Document.Passwords = "", &compiled.Passwords{} }, "", "app API"},
+		"app API unused": {func(w *welcome) { w.server.Loopback = "127.0.0.1:1" }, "", "app API"},
+		"TLS":            {func(w *welcome) { w.server.Document.TLS = &compiled.TLS{} }, "curl -ik https://127.0.0.1", "curl -i http"},
+		"certificates of clients": {func(w *welcome) {
+			w.server.Document.TLS = &compiled.TLS{ClientCertificates: &compiled.ClientCertificates{Required: true}}
+		}, "curl -ik --cert client.crt --key client.key https://127.0.0.1", ""},
+		"certificates that are optional": {func(w *welcome) {
+			w.server.Document.TLS = &compiled.TLS{ClientCertificates: &compiled.ClientCertificates{}}
+		}, "curl -ik https://127.0.0.1", "--cert"},
+		"TLS to the app": {func(w *welcome) {
+			w.server.Upstream = &url.URL{Scheme: "http", Host: "127.0.0.1:3000"}
+			w.server.Document.UpstreamTLS = &compiled.UpstreamTLS{ServerName: "app.local"}
+		}, "to the app at https://127.0.0.1:3000, which is verified as app.local", "app at http:"},
 		"an IPv6 listener": {func(w *welcome) { w.address = netip.MustParseAddrPort("[::1]:80") }, "curl -i http://[::1]:80/", ""},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -25,7 +25,7 @@ func (c *compiler) authorization(spec *v1alpha1.SecurityPolicySpec) compiled.Aut
 
 func (c *compiler) needsProvider(spec *v1alpha1.SecurityPolicySpec, field string, r v1alpha1.Requirement) {
 	if spec.JWT == nil && spec.Tokens == nil && spec.APIKeys == nil && !spec.TLS.Identifies() && r == v1alpha1.RequireAuthenticated {
-		c.errorf(field, "Authenticated needs a jwt, a tokens or an apiKeys section, or tls.clientCertificates.identity, to authenticate with: add jwt.providers, or write Anonymous or Deny")
+		c.errorf(field, "Authenticated needs a jwt, a tokens or an apiKeys section, or an identity of tls.clientCertificates, to authenticate with: add jwt.providers, or for client certificates tls.clientCertificates.identity with mode: Optional or Require, or write Anonymous or Deny")
 	}
 }
 

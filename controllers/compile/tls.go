@@ -2,6 +2,8 @@ package compile
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/api/v1alpha1"
@@ -85,5 +87,33 @@ func (c *compiler) warnTLS(p *compiled.Policy) {
 	if t.Identifies() && (len(p.Providers) > 0 || p.Tokens != nil) {
 		c.warnf("spec.tls.clientCertificates.identity", "the policy has tokens too, and a rule that requires Authenticated also lets a client pass that has a certificate and no token: "+
 			"write providers in the rules that need a token, or remove identity if certificates only admit connections")
+	}
+	c.suspectCertificateClaims(p)
+}
+
+// certificateClaims are the claims of a client certificate, as package certificate gives them.
+var certificateClaims = []string{"cn", "dns", "o", "ou", "sub", "uris", "x5t#S256"}
+
+// suspectCertificateClaims reports conditions on claims, and headers for them, that no certificate has.
+func (c *compiler) suspectCertificateClaims(p *compiled.Policy) {
+	warn := func(field, claim string) {
+		if !slices.Contains(certificateClaims, claim) {
+			c.warnf(field, "no client certificate has the claim %.64q: write one of %s", claim, strings.Join(certificateClaims, ", "))
+		}
+	}
+	if k := p.TLS.ClientCertificates; k != nil {
+		for i := range k.ClaimsToHeaders {
+			warn(fmt.Sprintf("spec.tls.clientCertificates.claimsToHeaders[%d].claim", i), k.ClaimsToHeaders[i].Claim)
+		}
+	}
+	only := p.TLS.Identifies() && len(p.Providers) == 0 && p.Tokens == nil && p.APIKeys == nil
+	for i := range p.Authorization.Rules {
+		r := &p.Authorization.Rules[i]
+		if !only && !slices.Equal(r.Providers, []string{compiled.ClientCertificatesProvider}) {
+			continue
+		}
+		for j := range r.Claims {
+			warn(fmt.Sprintf("spec.authorization.rules[%d].claims[%d].claim", i, j), r.Claims[j].Claim)
+		}
 	}
 }

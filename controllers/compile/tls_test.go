@@ -23,7 +23,7 @@ func TestFindingsOfTLS(t *testing.T) {
 		},
 		"a certificate's provider without identity": {
 			spec:      `{tls: {mode: Require, certificates: [{secretRef: {name: a}}], clientCertificates: {caRef: {secretKeyRef: {name: c, key: ca.crt}}}}, authorization: {default: Anonymous, rules: [{name: a, match: [{}], providers: [client-certificates]}]}}`,
-			wantField: "spec.authorization.rules[0].providers[0]", wantMessage: "client-certificates", wantSeverity: compile.Error,
+			wantField: "spec.authorization.rules[0].providers[0]", wantMessage: "write tls.clientCertificates.identity", wantSeverity: compile.Error,
 		},
 		"a name that is none": {
 			spec:      `tls: {mode: Require, certificates: [{vault: {pki: {role: r, commonName: a..b}}}]}`,

@@ -10,19 +10,33 @@ import (
 // lineOf returns the line of a field ("spec.jwt.providers[0].jwks") in a document, or of the nearest enclosing field that the
 // document has.
 func lineOf(document *yamlv3.Node, path string) int {
-	node := document
+	line, _, _ := find(document, path)
+	return line
+}
+
+// textOf returns the text of a scalar as the file has it; empty if the path does not lead to one.
+func textOf(document *yamlv3.Node, path string) string {
+	if _, node, found := find(document, path); found && node.Kind == yamlv3.ScalarNode {
+		return node.Value
+	}
+	return ""
+}
+
+// find returns the last node on the path that the document has, and its line. found says that it is the end of the path.
+func find(document *yamlv3.Node, path string) (line int, node *yamlv3.Node, found bool) {
+	node = document
 	if node.Kind == yamlv3.DocumentNode && len(node.Content) > 0 {
 		node = node.Content[0]
 	}
-	line := node.Line
+	line = node.Line
 	for _, part := range splitPath(path) {
 		key, value := child(node, part)
 		if value == nil {
-			break
+			return line, node, false
 		}
 		node, line = value, key.Line
 	}
-	return line
+	return line, node, true
 }
 
 // splitPath turns "a.b[0][name]" into its parts.

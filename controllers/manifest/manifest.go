@@ -5,6 +5,7 @@ package manifest
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -160,7 +161,7 @@ func (r *reader) keep(kind string, content map[string]any, at place) error {
 	return nil
 }
 
-// keepSecret keeps the names of a Secret's keys, and none of its values. A Secret that the API server would refuse is not kept.
+// keepSecret keeps the names of a Secret's keys, and of its values those of a certificate with its key. A Secret that the API server would refuse is not kept.
 func (r *reader) keepSecret(content map[string]any, at place) {
 	var in struct {
 		Metadata         metav1.ObjectMeta
@@ -172,7 +173,20 @@ func (r *reader) keepSecret(content map[string]any, at place) {
 		return
 	}
 	keys := append(slices.Collect(maps.Keys(in.Data)), slices.Collect(maps.Keys(in.StringData))...)
-	r.objects.Secrets = append(r.objects.Secrets, Secret{Namespace: in.Metadata.Namespace, Name: in.Metadata.Name, Keys: keys, place: at})
+	value := func(key string) []byte {
+		if text, ok := in.StringData[key].(string); ok {
+			return []byte(text)
+		}
+		text, _ := in.Data[key].(string)
+		decoded, err := base64.StdEncoding.DecodeString(text)
+		if err != nil {
+			return nil
+		}
+		return decoded
+	}
+	r.objects.Secrets = append(r.objects.Secrets, Secret{
+		Namespace: in.Metadata.Namespace, Name: in.Metadata.Name, Keys: keys, Chain: value("tls.crt"), Key: value("tls.key"), place: at,
+	})
 }
 
 // toMap returns the document as the API server decodes it, and its type. It returns nil for an empty document.

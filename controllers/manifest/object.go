@@ -68,11 +68,13 @@ func (r *Revocation) Warning(field, message string) Finding {
 	return r.finding("TokenRevocation/"+r.Name, field, message, true)
 }
 
-// Secret has the name and the keys of a Secret, without its values.
+// Secret has the name and the keys of a Secret. Of its values, it has those of a certificate with its key only.
 type Secret struct {
 	// Namespace is empty if the manifest has none.
 	Namespace, Name string
 	Keys            []string
+	// Chain and Key are the values of tls.crt and tls.key; nil for none, and for what is not base64.
+	Chain, Key []byte
 	place
 }
 

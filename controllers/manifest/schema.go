@@ -106,7 +106,7 @@ func (s *objectSchema) validate(ctx context.Context, content map[string]any, nod
 	}
 	defaulting.Default(content, s.structural)
 	for _, err := range s.errors(ctx, content) {
-		findings = append(findings, Finding{Line: lineOf(node, err.Field), Object: object, Field: err.Field, Message: message(err)})
+		findings = append(findings, Finding{Line: lineOf(node, err.Field), Object: object, Field: err.Field, Message: message(err, textOf(node, err.Field))})
 	}
 	return findings
 }
@@ -131,34 +131,45 @@ func (s *objectSchema) fieldsBeside(path string) string {
 	return ": there are " + strings.Join(slices.Sorted(maps.Keys(at.Properties)), ", ")
 }
 
-// message returns the API server's message. It adds the cause that is hard to see: YAML 1.1 reads some words as other types than text, and
+// message returns the API server's message; text is what the file has in the field. It adds the cause that is hard to see: YAML 1.1 reads some words as other types than text, and
 // a number without its unit is none.
-func message(err *field.Error) string {
-	text := err.ErrorBody()
+func message(err *field.Error, text string) string {
+	body := err.ErrorBody()
 	if err.Type != field.ErrorTypeTypeInvalid {
-		return text
+		return body
 	}
 	switch {
-	case strings.Contains(text, `must be of type string: "integer"`):
-		text += `; YAML reads it as a number: write it with its unit, such as 30s, 16MiB or 400d, or in quotes`
-	case strings.Contains(text, "must be of type string"):
-		text += `; YAML reads words such as no, yes, on, off, null and 1.5 as other types than text: write them in quotes, such as "no"`
-	case strings.Contains(text, `must be of type integer: "string"`), strings.Contains(text, `must be of type number: "string"`):
-		text += "; write a number, without quotes and without a unit"
+	case strings.Contains(body, `must be of type string: "number"`) && text != "":
+		body += fmt.Sprintf("; YAML reads it as a number: write %.64q", text)
+	case strings.Contains(body, `must be of type string: "integer"`):
+		body += `; YAML reads it as a number: write it with its unit, such as 30s, 16MiB or 400d, or in quotes`
+	case strings.Contains(body, "must be of type string"):
+		body += `; YAML reads words such as no, yes, on, off and null as other types than text: write them in quotes, such as "no"`
+	case strings.Contains(body, `must be of type integer: "string"`), strings.Contains(body, `must be of type number: "string"`):
+		body += "; write a number, without quotes and without a unit"
 	}
-	return text
+	return body
 }
 
 // errors validates in the API server's order: CEL rules run on objects whose fields the schema has in this type and size.
 func (s *objectSchema) errors(ctx context.Context, content map[string]any) field.ErrorList {
 	errs := validateMeta(content)
-	errs = append(errs, validation.ValidateCustomResource(nil, content, s.schema)...)
+	errs = append(errs, withoutRepeats(validation.ValidateCustomResource(nil, content, s.schema))...)
 	errs = append(errs, listtype.ValidateListSetsAndMaps(nil, s.structural, content)...)
 	if s.cel == nil || slices.ContainsFunc(errs, blocksRules) {
 		return errs
 	}
 	violations, _ := s.cel.Validate(ctx, nil, s.structural, content, nil, celconfig.RuntimeCELCostBudget)
 	return append(errs, violations...)
+}
+
+// withoutRepeats removes the unsupported values whose type is wrong already: the list of values would suggest that the value is one of them.
+func withoutRepeats(errs field.ErrorList) field.ErrorList {
+	wrongType := map[string]bool{}
+	for _, err := range errs {
+		wrongType[err.Field] = wrongType[err.Field] || err.Type == field.ErrorTypeTypeInvalid
+	}
+	return slices.DeleteFunc(errs, func(err *field.Error) bool { return err.Type == field.ErrorTypeNotSupported && wrongType[err.Field] })
 }
 
 // blocksRules says whether the API server evaluates no rules of an object with this error: see hasBlockingErr in

@@ -3,6 +3,7 @@ package server
 import (
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/posterndev/postern/api/compiled"
@@ -28,7 +29,7 @@ func (l *logged) SetProblems(problems []compiled.Problem) {
 		l.logger.Warn(w.begin, attributes...)
 	}
 	for _, p := range l.problems {
-		if p.Kind != compiled.ProblemClientAddress && !contains(problems, p) {
+		if p.Kind != compiled.ProblemClientAddress && !contains(problems, p) && !superseded(problems, p) {
 			l.logger.Info(wordingOf(p).end, "dependency", p.Kind, "reason", p.Reason)
 		}
 	}
@@ -49,6 +50,9 @@ var wordings = map[[2]string]wording{
 		"replace the key where it is stored, or lengthen tokens.signingKey.rotation.interval"},
 	{compiled.ProblemKeys, "RefreshFails"}: {"the keys of an issuer cannot be refreshed, the last ones stay in use", "the keys of an issuer are refreshed again",
 		"make the source of the keys available before maxStale ends"},
+	{compiled.ProblemCertificate, "Expiring"}: {"a certificate expires soon, and should have been replaced", "no certificate expires soon",
+		"find out why the source of the certificate has no new one"},
+	{compiled.ProblemCertificate, "Expired"}:    {"a certificate has expired, and clients refuse it", "no certificate has expired", "replace the certificate where it is stored"},
 	{compiled.ProblemVault, "PermissionDenied"}: vaultRefuses("extend the Vault policy of the role by the path of the error"),
 	{compiled.ProblemVault, "WrongRole"}:        vaultRefuses("correct the role of vault.auth, or whom Vault lets use it"),
 	{compiled.ProblemVault, "LoginRefused"}:     vaultRefuses("correct vault.auth, or the auth method in Vault"),
@@ -71,6 +75,19 @@ func wordingOf(p compiled.Problem) wording {
 // contains compares kinds and reasons, as sameProblems does.
 func contains(problems []compiled.Problem, p compiled.Problem) bool {
 	return slices.ContainsFunc(problems, func(other compiled.Problem) bool { return other.Kind == p.Kind && other.Reason == p.Reason })
+}
+
+// superseded reports whether a certificate with the problem p has another one now: that is no recovery.
+func superseded(problems []compiled.Problem, p compiled.Problem) bool {
+	return p.Kind == compiled.ProblemCertificate && slices.ContainsFunc(problems, func(other compiled.Problem) bool {
+		return other.Kind == p.Kind && certificateOf(other) == certificateOf(p)
+	})
+}
+
+// certificateOf returns the name of the certificate, with which the message begins.
+func certificateOf(p compiled.Problem) string {
+	name, _, _ := strings.Cut(p.Message, " ")
+	return strings.TrimSuffix(name, ":")
 }
 
 // SetReachable does nothing: only pods have other listeners.

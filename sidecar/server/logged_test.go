@@ -15,6 +15,8 @@ func TestProblemsThatAreNoOutages(t *testing.T) {
 		{compiled.ProblemRedis, "RedisEvicts", "Redis is available, but may delete sessions and revocations", "Redis no longer deletes keys", "maxmemory-policy noeviction"},
 		{compiled.ProblemSigningKey, "RotationDue", "the signing key is used for longer than its rotation interval", "within its rotation interval again", "replace the key"},
 		{compiled.ProblemKeys, "RefreshFails", "cannot be refreshed, the last ones stay in use", "are refreshed again", "before maxStale ends"},
+		{compiled.ProblemCertificate, "Expiring", "a certificate expires soon", "no certificate expires soon", "no new one"},
+		{compiled.ProblemCertificate, "Expired", "a certificate has expired", "no certificate has expired", "replace the certificate"},
 		{compiled.ProblemVault, "PermissionDenied", "Vault is available, but refuses", "Vault no longer refuses", "Vault policy of the role"},
 		{compiled.ProblemVault, "WrongRole", "Vault is available, but refuses", "Vault no longer refuses", "correct the role"},
 		{compiled.ProblemVault, "LoginRefused", "Vault is available, but refuses", "Vault no longer refuses", "correct vault.auth"},
@@ -36,6 +38,34 @@ func TestProblemsThatAreNoOutages(t *testing.T) {
 			outage := strings.HasPrefix(tt.wantBegin, "a dependency")
 			if text := begin + end; outage != strings.Contains(text, "a dependency is") || outage == strings.Contains(text, "change=") {
 				t.Errorf("logged:\n%s", text)
+			}
+		})
+	}
+}
+
+// TestCertificateWithAnotherProblem: a certificate that goes from one problem to another has not recovered; another certificate may have.
+func TestCertificateWithAnotherProblem(t *testing.T) {
+	problem := func(reason, message string) []compiled.Problem {
+		return []compiled.Problem{{Kind: compiled.ProblemCertificate, Reason: reason, Message: message}}
+	}
+	expiring, expired := problem("Expiring", "secret/a expires at 2026-01-01"), problem("Expired", "secret/a expired at 2026-01-01")
+	for name, tt := range map[string]struct {
+		first, second []compiled.Problem
+		wantRecovery  bool
+	}{
+		"it expires":            {expiring, expired, false},
+		"a short-lived new one": {expired, expiring, false},
+		"with a bad new one":    {expired, problem("RefreshFails", "secret/a: parsing certificate: x"), false},
+		"another certificate":   {expiring, problem("Expired", "secret/b expired at 2026-01-01"), true},
+		"it is replaced":        {expired, nil, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			log := &lines{}
+			l := &logged{logger: slog.New(slog.NewTextHandler(log, nil))}
+			l.SetProblems(tt.first)
+			l.SetProblems(tt.second)
+			if got := strings.Contains(log.b.String(), "level=INFO"); got != tt.wantRecovery {
+				t.Errorf("a recovery is logged: %t; want %t:\n%s", got, tt.wantRecovery, log.b.String())
 			}
 		})
 	}

@@ -348,7 +348,7 @@ func TestStandaloneRefusesUpstreams(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := (Standalone{Document: makeDocument(nil), Upstream: u, Level: &slog.LevelVar{}, Logger: slog.New(slog.DiscardHandler)}).Run(t.Context()); err == nil || strings.Contains(err.Error(), "u:p") {
+		if err := (Standalone{Document: makeDocument(nil), Upstream: u, Level: &slog.LevelVar{}, Logger: slog.New(slog.DiscardHandler)}).Run(t.Context()); err == nil || strings.Contains(err.Error(), "u:p") || strings.Contains(err.Error(), "spec.upstreamTLS") != (u.Scheme == "https") {
 			t.Errorf("%s: %v", upstream, err)
 		}
 	}

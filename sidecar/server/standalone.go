@@ -65,6 +65,9 @@ func (s Standalone) started(addresses []netip.AddrPort) {
 // app returns the address of the upstream.
 func (s Standalone) app() (string, error) {
 	u := s.Upstream
+	if u.Scheme == "https" {
+		return "", fmt.Errorf("the upstream %q is not of the form http://host:port: for TLS to the app write spec.upstreamTLS in the policy, and keep http:// here", u.Redacted())
+	}
 	if u.Scheme != "http" || u.Host == "" || (u.Path != "" && u.Path != "/") || u.RawQuery != "" || u.User != nil {
 		return "", fmt.Errorf("the upstream %q is not of the form http://host:port", u.Redacted())
 	}

@@ -4,12 +4,14 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/http"
 	"net/netip"
 	"time"
 
 	"github.com/posterndev/postern/sidecar/chain"
 	http1 "github.com/posterndev/postern/sidecar/conn/http1/server"
 	"github.com/posterndev/postern/sidecar/conn/secure"
+	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 	"github.com/posterndev/postern/sidecar/httpkit/secured"
 	"github.com/posterndev/postern/sidecar/stages/upstream"
 )
@@ -64,6 +66,13 @@ func (s *sidecar) dialApp(ctx context.Context, network, address string) (net.Con
 	if !ok {
 		_ = conn.Close()
 		return nil, fmt.Errorf("connecting to the app by TLS: a %T", conn)
+	}
+	if _, err := active.app.Authorities.File(); err != nil {
+		_ = conn.Close()
+		return nil, &httperr.Error{
+			Status: http.StatusServiceUnavailable, Code: "app-ca-unavailable", Cause: fmt.Errorf("verifying the app by upstreamTLS.caRef: %w", err),
+			Detail: "The configuration of the sidecar is not complete: it cannot verify the application.",
+		}
 	}
 	return active.app.Over(ctx, tcp, upstream.WantsHTTP2(ctx))
 }

@@ -508,6 +508,25 @@ func TestUpstreamTLS(t *testing.T) {
 	}
 }
 
+// TestUpstreamWithoutCA: while the file of caRef is missing, the sidecar sends the app nothing, and does not blame it.
+func TestUpstreamWithoutCA(t *testing.T) {
+	t.Parallel()
+	updates := make(chan *compiled.Policy)
+	server := httptest.NewServer(http.HandlerFunc(echo))
+	t.Cleanup(server.Close)
+	plain := func(p *compiled.Policy) { p.TLS = nil }
+	s := startUpdated(t, server.URL, plain, func(*tlsSidecar) {}, updates)
+	updates <- makeDocument(func(p *compiled.Policy) {
+		p.Revision = 2
+		plain(p)
+		p.UpstreamTLS = &compiled.UpstreamTLS{CA: &compiled.SecretRef{Name: "app-ca", Key: "ca.crt"}, ServerName: "localhost"}
+	})
+	servertest.Eventually(t, "the refusal app-ca-unavailable", func() bool {
+		g := fetch(t, s.client(t, false, nil), "http://orders.example.com/a", nil)
+		return g.status == http.StatusServiceUnavailable && strings.Contains(g.body, "app-ca-unavailable") && strings.Contains(g.body, "configuration of the sidecar")
+	})
+}
+
 // TestTLSOfANewPolicy: a running sidecar begins to serve TLS, an open plain connection is refused its next request, and a policy that is deleted still
 // serves the clients that speak TLS.
 func TestTLSOfANewPolicy(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"math/big"
 	"os"
@@ -46,17 +47,19 @@ type signer struct {
 // NewKeys returns Keys. Each is made when it is first needed. They are not safe for concurrent use.
 func NewKeys() *Keys { return &Keys{map[string]signer{}} }
 
-// replace adds the keys of the run to the providers of p, except one. Keys that cannot be read without another service are replaced. The tokens of the run stand for
-// tokens of clients that have proved to have their keys, so no proofs are asked for.
-func (k *Keys) replace(p *compiled.Policy, except, secrets string) error {
+// replace adds the keys of the run to the providers of p, except c.Verify. Keys that cannot be read without another service are replaced. The tokens of the run
+// stand for tokens of clients that have proved to have their keys, so no proofs are asked for.
+func (k *Keys) replace(p *compiled.Policy, c Config, secrets string) error {
 	for i := range p.Providers {
-		if p.Providers[i].Name == except {
+		if p.Providers[i].Name == c.Verify {
 			continue
 		}
 		if err := k.add(&p.Providers[i], secrets); err != nil {
 			return fmt.Errorf("provider %q: %w", p.Providers[i].Name, err)
 		}
-		p.Providers[i].ProofOfPossession = &compiled.ProofOfPossession{Mode: compiled.ProofNone}
+		if !c.Existing {
+			p.Providers[i].ProofOfPossession = &compiled.ProofOfPossession{Mode: compiled.ProofNone}
+		}
 	}
 	return nil
 }
@@ -218,6 +221,9 @@ func Carry(p *compiled.Provider, token string) (name, value string) {
 	return "Authorization", "Bearer " + token
 }
 
+// ErrCertificate means that a token of the provider client-certificates was asked for.
+var ErrCertificate = errors.New("the provider " + compiled.ClientCertificatesProvider + " has no tokens: a client certificate identifies its client")
+
 func (s *Simulation) provider(name string) (*compiled.Provider, error) {
 	var names []string
 	for i := range s.document.Providers {
@@ -231,8 +237,10 @@ func (s *Simulation) provider(name string) (*compiled.Provider, error) {
 		names = append(names, compiled.OwnProvider)
 	}
 	switch {
+	case name == compiled.ClientCertificatesProvider:
+		return nil, ErrCertificate
 	case len(names) == 0:
-		return nil, fmt.Errorf("the policy has no jwt.providers and no tokens, so no token can be made")
+		return nil, errors.New("the policy has no jwt.providers and no tokens, so no token can be made")
 	case name == "":
 		return nil, fmt.Errorf("the policy has several providers: write provider, one of %s", strings.Join(names, ", "))
 	}

@@ -3,6 +3,7 @@ package simulation
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -25,8 +26,10 @@ type Request struct {
 	Body    string
 	// Plain says that the request comes without TLS although the policy serves it.
 	Plain bool
-	// Certificate is that of the client; nil for none.
+	// Certificate is that of the client, made for the run; nil for none.
 	Certificate *ClientCertificate
+	// Sent are certificates of the client that exist, its own first; empty for none. They are in place of Certificate, and need Config.VerifyClients.
+	Sent []*x509.Certificate
 	// App is what the app responds if the request reaches it.
 	App AppResponse
 }

@@ -31,6 +31,10 @@ type Config struct {
 	Keys *Keys
 	// Verify is the provider of a token that exists. It has its own keys alone, which may be fetched. Empty for none.
 	Verify string
+	// Existing says that the tokens of the requests exist: they prove what they are bound to. Tokens that are made for the run prove nothing.
+	Existing bool
+	// VerifyClients says that the certificates of the requests exist: the policy's own CAs and revocation lists verify them.
+	VerifyClients bool
 	// SecretsDir has the Secrets of the document, as <name>/<key>; empty for none. It is not changed.
 	SecretsDir string
 	// VolumesDir has the files of the document's PersistentVolumeClaims, as <name>/<path>; empty for none.
@@ -77,13 +81,13 @@ func (s *Simulation) start(p *compiled.Policy, c Config) (err error) {
 		return err
 	}
 	replaceVault(s.document)
-	if err := s.replaceTLS(s.document); err != nil {
+	if err := s.replaceTLS(s.document, c.VerifyClients); err != nil {
 		return err
 	}
 	if err := s.keys.replaceOwn(s.document, s.secrets); err != nil {
 		return err
 	}
-	if err := s.keys.replace(s.document, c.Verify, s.secrets); err != nil {
+	if err := s.keys.replace(s.document, c, s.secrets); err != nil {
 		return err
 	}
 	if err := link(s.document, c.SecretsDir, s.secrets); err != nil {

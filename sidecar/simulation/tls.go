@@ -75,8 +75,9 @@ func (a *authority) issue(c ClientCertificate) (*x509.Certificate, error) {
 	return x509.ParseCertificate(der)
 }
 
-// replaceTLS replaces the certificates, the CAs and the revocation lists of p, because no handshake takes place. The app gets plain HTTP.
-func (s *Simulation) replaceTLS(p *compiled.Policy) (err error) {
+// replaceTLS replaces the certificates of p, because no handshake takes place, and the CAs and revocation lists of clients, unless they verify certificates
+// that exist. The app gets plain HTTP.
+func (s *Simulation) replaceTLS(p *compiled.Policy, verifyClients bool) (err error) {
 	p.UpstreamTLS = nil
 	if p.TLS == nil {
 		return nil
@@ -95,7 +96,11 @@ func (s *Simulation) replaceTLS(p *compiled.Policy) (err error) {
 		}
 	}
 	p.TLS.Certificates = []compiled.Certificate{{Chain: &compiled.SecretRef{Name: runSecret, Key: "ca.crt"}, Key: &compiled.SecretRef{Name: runSecret, Key: "tls.key"}}}
-	if c := p.TLS.ClientCertificates; c != nil {
+	switch c := p.TLS.ClientCertificates; {
+	case c == nil:
+	case verifyClients:
+		c.CA, c.CRL = mounted(c.CA), mounted(c.CRL)
+	default:
 		c.CA, c.CRL = &compiled.SecretRef{Name: runSecret, Key: "ca.crt"}, nil
 	}
 	return nil
@@ -107,7 +112,13 @@ func (s *Simulation) session(r Request) (*secured.Session, error) {
 		return nil, nil
 	}
 	session := &secured.Session{ConnectionState: tls.ConnectionState{Version: tls.VersionTLS13, HandshakeComplete: true, ServerName: r.Host}}
-	if r.Certificate == nil || s.document.TLS.ClientCertificates == nil {
+	switch {
+	case s.document.TLS.ClientCertificates == nil:
+		return session, nil
+	case len(r.Sent) > 0:
+		session.PeerCertificates = r.Sent
+		return session, nil
+	case r.Certificate == nil:
 		return session, nil
 	}
 	leaf, err := s.authority.issue(*r.Certificate)

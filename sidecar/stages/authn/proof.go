@@ -171,8 +171,12 @@ func (a *authenticator) confirmCertificate(r *http.Request, want *[sha256.Size]b
 // confirmKey verifies the DPoP proof of the request, of which there must be one (RFC 9449 §4.3).
 func (a *authenticator) confirmKey(r *http.Request, v *verified) error {
 	proofs := r.Header[dpopHeader]
-	if len(proofs) != 1 {
-		return jwt.Because(dpop.Invalid, dpop.Problem(fmt.Sprintf("the request has %d fields DPoP, and needs one", len(proofs))))
+	switch len(proofs) {
+	case 0:
+		return jwt.Because(dpop.Invalid, dpop.Problem("the header DPoP is missing"))
+	case 1:
+	default:
+		return jwt.Because(dpop.Invalid, dpop.Problem(fmt.Sprintf("the request has %d headers DPoP in place of one", len(proofs))))
 	}
 	rules := v.provider.Proof.Rules
 	b := v.bound.dpop

@@ -71,7 +71,7 @@ func describe(r jwt.Reason) string {
 	case reasonUnbound:
 		return "The token is not bound to a key of the client in a way that is accepted"
 	case reasonScheme:
-		return "The token and the proof of its key do not belong together: a token that is bound to a DPoP key needs the scheme DPoP, and no other token has it"
+		return "The token is bound to a DPoP key, and needs the scheme DPoP"
 	case reasonNoCertificate:
 		return "The token is bound to a client certificate, and the request has none"
 	case reasonOtherCertificate:
@@ -119,6 +119,9 @@ func (a *authenticator) refuse(err error, c *credential) *httperr.Error {
 		return unavailable("dpop-unavailable", "DPoP proofs cannot be verified at the moment.", err)
 	}
 	text := describe(reason) + detail(err)
+	if reason == reasonScheme && c.withDPoP() {
+		text = "The token is bound to no DPoP key, and needs the scheme Bearer"
+	}
 	e := &httperr.Error{Status: http.StatusUnauthorized, Code: "invalid-token", Detail: text + ".", Cause: err}
 	oauth := "invalid_token"
 	if reason == dpop.Invalid || reason == reasonReplayed {

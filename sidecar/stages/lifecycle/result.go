@@ -14,7 +14,7 @@ import (
 // the sidecar refused while the app read it: many apps act as soon as they have a JSON object, whatever follows it. The codes are those of the proxy.
 func perhapsDone(err error) bool {
 	var e *httperr.Error
-	return errors.As(err, &e) && !slices.Contains([]httperr.Code{"app-unreachable", "connect-unsupported"}, e.Code)
+	return errors.As(err, &e) && !slices.Contains([]httperr.Code{"app-unreachable", "app-ca-unavailable", "connect-unsupported"}, e.Code)
 }
 
 // done reports whether the app has done what the request asks for, and whether that is known. A call of gRPC has the HTTP status 200 and a

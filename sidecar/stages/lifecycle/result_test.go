@@ -34,7 +34,7 @@ func observe(t *testing.T, info request.Info, path string, app stage.Func) *sink
 func TestNoResponse(t *testing.T) {
 	const unknown = "CREATE user/42 failed " + ResultUnknown
 	for code, want := range map[httperr.Code]string{
-		"app-unreachable": "", "connect-unsupported": "", "client-closed-request": unknown, "app-timeout": unknown, "app-bad-response": unknown,
+		"app-unreachable": "", "app-ca-unavailable": "", "connect-unsupported": "", "client-closed-request": unknown, "app-timeout": unknown, "app-bad-response": unknown,
 		"bad-body": unknown, "body-timeout": unknown, "body-too-large": unknown,
 	} {
 		got := observe(t, request.Info{}, "/users/42", func(http.ResponseWriter, *http.Request) error {

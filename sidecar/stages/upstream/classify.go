@@ -27,6 +27,10 @@ func classify(client context.Context, x *exchange, cause error) *httperr.Error {
 	if err := x.bodyErr.Load(); err != nil {
 		return reqbody.Refusal(*err)
 	}
+	var refusal *httperr.Error
+	if errors.As(cause, &refusal) { // Config.DialContext says what the sidecar lacks to connect
+		return refusal
+	}
 	var op *net.OpError
 	var timeout net.Error
 	switch {

@@ -117,6 +117,19 @@ func TestErrorsHaveNothingOfTheResponse(t *testing.T) {
 	}
 }
 
+// TestDialRefuses: what the sidecar itself lacks to connect is not blamed on the app.
+func TestDialRefuses(t *testing.T) {
+	d := open(t, "app:80", func(c *Config) {
+		c.DialContext = func(context.Context, string, string) (net.Conn, error) {
+			return nil, fmt.Errorf("connecting: %w", &httperr.Error{Status: http.StatusServiceUnavailable, Code: "app-ca-unavailable"})
+		}
+	})
+	do(t, client(t, 1), request1(t, "GET", "http://"+d.addr+"/", nil))
+	if e := httperr.From(wait(t, d.errs, "the stage's error")); e.Code != "app-ca-unavailable" || e.Status != http.StatusServiceUnavailable {
+		t.Errorf("%d %s", e.Status, e.Code)
+	}
+}
+
 func TestDialTimeoutIsUnreachable(t *testing.T) {
 	d := open(t, "app:80", func(c *Config) {
 		c.DialContext = func(context.Context, string, string) (net.Conn, error) {
