@@ -130,7 +130,7 @@ func TestFilesAreOneSet(t *testing.T) {
 func TestVerdictOfEachFile(t *testing.T) {
 	args, dir := writeFiles(t, needsMuch, edgeClass, hmacSecret, strings.Replace(needsMuch, "5/minute", "often", 1))
 	out, _, err := run(t, "", append([]string{"lint"}, args...)...)
-	for _, want := range []string{"/0.yaml: 1 policy is valid\n", "/1.yaml: 1 class is valid\n", "/2.yaml: 1 Secret was compared with the policies"} {
+	for _, want := range []string{"/0.yaml: 1 policy is valid\n", "/1.yaml: 1 class is valid\n", "/2.yaml: 1 Secret was checked: whether the policies"} {
 		if !errors.Is(err, errFindings) || !strings.Contains(out, dir+want) {
 			t.Errorf("error %v, output:\n%s\nwant %s", err, out, want)
 		}

@@ -118,7 +118,7 @@ func TestFindings(t *testing.T) {
 		},
 		"authentication by nobody": {
 			spec:      `authorization: {default: Authenticated}`,
-			wantField: "spec.authorization.default", wantMessage: "a jwt, a tokens or an apiKeys section, or tls.clientCertificates.identity", wantSeverity: compile.Error,
+			wantField: "spec.authorization.default", wantMessage: "a jwt, a tokens or an apiKeys section, or an identity of tls.clientCertificates", wantSeverity: compile.Error,
 		},
 		"plain HTTP beside TLS": {
 			spec:      `tls: {mode: Permissive, certificates: [{secretRef: {name: a}}]}`,
