@@ -89,6 +89,21 @@ func tlsPolicy(change func(*compiled.Policy)) *compiled.Policy {
 	return p
 }
 
+// tls acquires the TLS of a policy until the end of the test.
+func (s *secrets) tls(t *testing.T, change func(*compiled.Policy)) *TLS {
+	t.Helper()
+	a, err := s.Acquire(tlsPolicy(change))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(a.Close)
+	got, err := a.TLS()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
 // TestCertificateProblems: what is missing, and what is out of date, is reported with a reason, and a sidecar without it is not ready.
 func TestCertificateProblems(t *testing.T) {
 	clients := func(p *compiled.Policy) {
@@ -154,15 +169,7 @@ func TestCertificateProblems(t *testing.T) {
 func TestExpiringSaysWhy(t *testing.T) {
 	s := newSecrets(t)
 	s.writePair(t, func(c *x509.Certificate) { c.NotBefore, c.NotAfter = time.Now(), time.Now().Add(100*time.Hour) })
-	a, err := s.Acquire(tlsPolicy(nil))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer a.Close()
-	got, err := a.TLS()
-	if err != nil {
-		t.Fatal(err)
-	}
+	got := s.tls(t, nil)
 	first, err := got.Certificates[0].Current()
 	if err != nil || !s.CertificatesExpire().Equal(first.NotAfter()) {
 		t.Fatalf("%s is the first expiry, not %s: %v", s.CertificatesExpire(), first.NotAfter(), err)
@@ -183,15 +190,7 @@ func TestExpiringSaysWhy(t *testing.T) {
 func TestNotYetValid(t *testing.T) {
 	s := newSecrets(t)
 	s.writePair(t, nil)
-	a, err := s.Acquire(tlsPolicy(nil))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer a.Close()
-	got, err := a.TLS()
-	if err != nil {
-		t.Fatal(err)
-	}
+	got := s.tls(t, nil)
 	first, err := got.Certificates[0].Current()
 	if err != nil {
 		t.Fatal(err)
@@ -217,17 +216,9 @@ func TestWrongListLiftsNothing(t *testing.T) {
 	s.write(t, "ca/ca.crt", s.authority.Certificate, nil)
 	list, err := s.authority.Revoke(time.Now().Add(time.Hour), big.NewInt(7))
 	s.write(t, "ca/crl", list, err)
-	a, err := s.Acquire(tlsPolicy(func(p *compiled.Policy) {
+	got := s.tls(t, func(p *compiled.Policy) {
 		p.TLS.ClientCertificates = &compiled.ClientCertificates{CA: &compiled.SecretRef{Name: "ca", Key: "ca.crt"}, CRL: &compiled.SecretRef{Name: "ca", Key: "crl"}}
-	}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer a.Close()
-	got, err := a.TLS()
-	if err != nil {
-		t.Fatal(err)
-	}
+	})
 	lists := got.Clients.Lists.(*certificate.ListStore)
 	first, err := lists.File()
 	if err != nil {
