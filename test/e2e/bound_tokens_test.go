@@ -115,7 +115,7 @@ func (s *tlsShop) testBoundByDPoP() {
 	}{
 		"a replay at the other pod": {ask(1, scheme, proof), "invalid-dpop-proof", proofRefused},
 		"a replay at the same pod":  {ask(0, scheme, proof), "invalid-dpop-proof", proofRefused},
-		"no proof":                  {ask(0, scheme), "invalid-dpop-proof", proofRefused + `, error_description="The DPoP proof is not valid: the request has 0 fields`},
+		"no proof":                  {ask(0, scheme), "invalid-dpop-proof", proofRefused + `, error_description="The DPoP proof is not valid: the header DPoP is missing`},
 		"another key":               {ask(0, scheme, thief.prove(uri, token)), "invalid-token", `DPoP realm="orders", error="invalid_token"`},
 		"another path":              {ask(1, scheme, h.prove(uri+"/y", token)), "invalid-dpop-proof", proofRefused},
 		"another host":              {ask(1, scheme, h.prove("https://evil.example.com/x", token)), "invalid-dpop-proof", proofRefused},
