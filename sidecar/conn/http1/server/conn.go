@@ -188,7 +188,7 @@ func (c *conn) awaitHead() bool {
 			c.state.Store(stateIdle)
 			c.readAlarm.set(&c.server.sweeper, min(times.Park, times.Idle))
 		}
-		if err := c.first(); err != nil {
+		if err := c.fill(); err != nil {
 			c.parked = !fresh && errors.Is(err, os.ErrDeadlineExceeded) && times.Park < times.Idle
 			return false
 		}

@@ -69,17 +69,6 @@ func (s *slot) clean() {
 	s.response = response{header: header}
 }
 
-// first reads the first bytes of a head. Until there are some, a connection that needs no buffer to wait has none.
-func (c *conn) first() error {
-	if c.awaits && c.state.Load() != stateNew {
-		c.rest()
-		if err := nonblock.Await(c.net); err != nil && !errors.Is(err, errors.ErrUnsupported) {
-			return err
-		}
-	}
-	return c.fill()
-}
-
 // arrives waits for the first byte of a head, without a buffer.
 func (c *conn) arrives() error {
 	if err := nonblock.Await(c.net); !errors.Is(err, errors.ErrUnsupported) {
