@@ -88,12 +88,6 @@ func Await(conn net.Conn) error {
 	return errors.ErrUnsupported
 }
 
-// Awaits reports whether conn has Await. A wrapper has it, and may return errors.ErrUnsupported all the same.
-func Awaits(conn net.Conn) bool {
-	_, ok := conn.(awaiter)
-	return ok
-}
-
 // receive is one attempt to read. Without room for bytes it only looks, and after a wait something is there.
 func (t *transfer) receive(fd uintptr) bool {
 	if t.bytes == nil {

@@ -28,9 +28,7 @@ type conn struct {
 	server *Server
 	net    net.Conn
 	// tcp is the socket, if the bytes of HTTP are its bytes; otherwise nil.
-	tcp *net.TCPConn
-	// awaits says that the connection needs no buffer to wait.
-	awaits bool
+	tcp    *net.TCPConn
 	tls    *tls.ConnectionState // nil for none
 	place  Place                // nil for none
 	remote string
@@ -45,7 +43,7 @@ type conn struct {
 	readErr error
 
 	current atomic.Pointer[requestContext]
-	slot    *slot // nil while no request is expected
+	slot    *slot // nil after rest
 	body    *body
 
 	// parked says that the connection was idle for long: it continues in park.
@@ -75,7 +73,6 @@ var noDeadline time.Time
 func newConn(s *Server, inner net.Conn) *conn {
 	c := &conn{server: s, net: inner, remote: inner.RemoteAddr().String(), opened: time.Now(), body: &body{eof: true}}
 	c.tcp, c.tls = layers(inner)
-	c.awaits = c.tcp != nil && nonblock.Awaits(inner)
 	if s.config.PlaceOf != nil {
 		c.place = s.config.PlaceOf(inner)
 	}
@@ -186,6 +183,9 @@ func (c *conn) awaitHead() bool {
 	if c.r == c.w {
 		if !fresh {
 			c.state.Store(stateIdle)
+			if c.large() {
+				c.rest()
+			}
 			c.readAlarm.set(&c.server.sweeper, min(times.Park, times.Idle))
 		}
 		if err := c.fill(); err != nil {

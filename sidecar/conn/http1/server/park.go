@@ -56,6 +56,11 @@ func (c *conn) rest() {
 	}
 }
 
+// large reports whether the last request needed more memory than is usual. A connection between two requests does not keep that, however soon the next one comes.
+func (c *conn) large() bool {
+	return len(c.buf) > bufferSize || c.slot != nil && cap(c.slot.marks.fields) > 4*usualFields
+}
+
 // clean removes what is left of the last request, and what one with many fields needed.
 func (s *slot) clean() {
 	if cap(s.marks.fields) > 4*usualFields {

@@ -182,3 +182,29 @@ func TestSlotIsClean(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 }
+
+// TestLargeIsGivenBack: what a large request needed is not kept until the connection is parked, since its next request may come before.
+func TestLargeIsGivenBack(t *testing.T) {
+	for name, grow := range map[string]func(*conn){
+		"a long head": func(c *conn) { c.buf = make([]byte, 2*bufferSize) },
+		"many fields": func(c *conn) { c.slot.marks.fields = make([]mark, 0, 5*usualFields) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			client, inner := net.Pipe()
+			s, err := New(Config{Handler: http.NotFoundHandler()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = s.Close() })
+			c := newConn(s, inner)
+			c.state.Store(stateActive)
+			c.body = &body{none: true, eof: true}
+			c.takeSlot()
+			grow(c)
+			_ = client.Close()
+			if c.awaitHead() || len(c.buf) > bufferSize || c.slot != nil {
+				t.Errorf("%d bytes, slot %p", len(c.buf), c.slot)
+			}
+		})
+	}
+}
