@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"sync/atomic"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/posterndev/postern/api/compiled"
 	"github.com/posterndev/postern/sidecar/conn/capacity"
+	http1 "github.com/posterndev/postern/sidecar/conn/http1/server"
 )
 
 // keysGrace is how long a sidecar that just got its policy stays unready while it waits for the issuers' keys, its
@@ -128,11 +130,11 @@ const (
 )
 
 // newAdminServer returns a server that limits what clients can consume.
-func newAdminServer(handler http.Handler) *http.Server {
-	return &http.Server{
-		Handler: withPlaces(withStallTimeouts(stallConfig{stall: adminStall}, handler)), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
-		IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10, ConnState: connState, ConnContext: placeContext,
-	}
+func newAdminServer(handler http.Handler, logger *slog.Logger) (*http1.Server, error) {
+	return http1.New(http1.Config{
+		Handler: handler, Limits: http1.Limits{HeadBytes: 16 << 10}, PlaceOf: http1Place, Logger: logger,
+		Times: http1.Times{Head: adminStall, Idle: time.Minute, Stall: adminStall},
+	})
 }
 
 // adminPlaces returns the places of the admin port.
@@ -158,7 +160,10 @@ func (s *sidecar) serveAdmin() (stop func(), err error) {
 		return nil, fmt.Errorf("opening the admin port: %w", err)
 	}
 	listener = adminPlaces(s.counters.adminClosed).Listener(listener)
-	admin := newAdminServer(adminHandler(s.health, s.registry, probes))
+	admin, err := newAdminServer(adminHandler(s.health, s.registry, probes), s.cfg.Logger)
+	if err != nil {
+		return nil, err
+	}
 	go func() {
 		if err := admin.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			s.cfg.Logger.Error("serving the admin port", "error", err)

@@ -26,8 +26,7 @@ func takesBodies(first chan<- struct{}) http.Handler {
 	})
 }
 
-// TestSlowBodyIsNoDisconnect: a client whose body is too slow is told so with 408, although net/http treats every failed read of an
-// HTTP/1.1 body as a lost connection.
+// TestSlowBodyIsNoDisconnect: a client whose body is too slow is told so with 408.
 func TestSlowBodyIsNoDisconnect(t *testing.T) {
 	first := make(chan struct{}, 2)
 	app := httptest.NewServer(takesBodies(first))
@@ -38,13 +37,13 @@ func TestSlowBodyIsNoDisconnect(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer proxy.Close()
-	handler := withStallTimeouts(stallConfig{stall: time.Hour, window: 200 * time.Millisecond, minRate: func() int { return 1000 }},
-		http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if err := proxy.ServeHTTP(w, r); err != nil {
-				w.WriteHeader(httperr.From(err).Status)
-			}
-		}))
-	forEachProtocol(t, handler, func(t *testing.T, url string, client *http.Client) {
+	times := stallConfig{stall: time.Hour, window: 200 * time.Millisecond, minRate: func() int { return 1000 }}
+	handler := func(w http.ResponseWriter, r *http.Request) {
+		if err := proxy.ServeHTTP(w, r); err != nil {
+			w.WriteHeader(httperr.From(err).Status)
+		}
+	}
+	forEachProtocol(t, times, handler, func(t *testing.T, url string, client *http.Client) {
 		body, end := io.Pipe()
 		defer end.Close()
 		go fmt.Fprint(end, "a")

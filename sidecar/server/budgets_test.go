@@ -200,14 +200,14 @@ func TestUpgradesHoldNoRequest(t *testing.T) {
 	g := newGate(t, limits{requests: 4, upgrades: 10}, protocols()["HTTP/1.1"])
 	var conns atomic.Int64
 	for n := range 10 {
-		dial(t, g.server, "GET / HTTP/1.1\r\nHost: x\r\nX-Client: 203.0.113."+string(rune('0'+n))+"\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+		dial(t, g.server.Listener.Addr().String(), "GET / HTTP/1.1\r\nHost: x\r\nX-Client: 203.0.113."+string(rune('0'+n))+"\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
 		<-g.arrived
 		conns.Add(1)
 	}
 	if g.upgrades.Open() != 10 || g.requests.Open() != 0 || g.handshakes.Open() != 0 {
 		t.Errorf("%d upgrades, %d requests, %d handshakes", g.upgrades.Open(), g.requests.Open(), g.handshakes.Open())
 	}
-	conn := dial(t, g.server, "GET / HTTP/1.1\r\nHost: x\r\nX-Client: 203.0.113.99\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+	conn := dial(t, g.server.Listener.Addr().String(), "GET / HTTP/1.1\r\nHost: x\r\nX-Client: 203.0.113.99\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
 	if resp := response1(t, conn); resp.StatusCode != http.StatusServiceUnavailable || g.refusals(budgetUpgrades, budget.Full) != 1 {
 		t.Errorf("the eleventh: %d", resp.StatusCode)
 	}
@@ -215,7 +215,7 @@ func TestUpgradesHoldNoRequest(t *testing.T) {
 		t.Errorf("a request: %d", got)
 	}
 	g.apply(limits{requests: 4, upgrades: 100}, &compiled.SidecarOptions{Upgrades: &compiled.UpgradeLimits{MaxPerAddress: 1}})
-	conn = dial(t, g.server, "GET / HTTP/1.1\r\nHost: x\r\nX-Client: 203.0.113.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+	conn = dial(t, g.server.Listener.Addr().String(), "GET / HTTP/1.1\r\nHost: x\r\nX-Client: 203.0.113.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
 	if resp := response1(t, conn); resp.StatusCode != http.StatusTooManyRequests {
 		t.Errorf("a second one of an address: %d", resp.StatusCode)
 	}
@@ -225,7 +225,7 @@ func TestUpgradesHoldNoRequest(t *testing.T) {
 func TestIgnoredUpgradesAreRequests(t *testing.T) {
 	g := newGate(t, limits{requests: 8, upgrades: 1}, protocols()["HTTP/1.1"])
 	for n := range 4 {
-		conn := dial(t, g.server, "GET / HTTP/1.1\r\nHost: x\r\nX-Client: 203.0.113."+string(rune('0'+n))+"\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAAB\r\n\r\n")
+		conn := dial(t, g.server.Listener.Addr().String(), "GET / HTTP/1.1\r\nHost: x\r\nX-Client: 203.0.113."+string(rune('0'+n))+"\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAAB\r\n\r\n")
 		refused := make(chan int, 1)
 		go func() {
 			if resp, err := http.ReadResponse(bufio.NewReader(conn), nil); err == nil {

@@ -119,7 +119,7 @@ func connState(conn net.Conn, state http.ConnState) {
 
 type placeKey struct{}
 
-// placeContext is http.Server.ConnContext for servers whose connections have places.
+// placeContext is http.Server.ConnContext for a server whose connections have places.
 func placeContext(ctx context.Context, conn net.Conn) context.Context {
 	if p := placeOf(conn); p != nil {
 		ctx = context.WithValue(ctx, placeKey{}, placed{p, conn})
@@ -133,7 +133,7 @@ type placed struct {
 	conn net.Conn
 }
 
-// withPlaces makes connections busy while next handles their requests.
+// withPlaces makes connections of HTTP/2 busy while next handles their requests.
 func withPlaces(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p, ok := r.Context().Value(placeKey{}).(placed)
@@ -141,9 +141,7 @@ func withPlaces(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		if r.ProtoMajor == 2 {
-			p.Farewell(func() { goAway(p.conn) })
-		}
+		p.Farewell(func() { goAway(p.conn) })
 		p.Begin()
 		defer p.End()
 		if r.Context().Err() != nil {

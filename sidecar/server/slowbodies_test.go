@@ -41,13 +41,14 @@ func TestSlowBodyEnds(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			slow, read := make(chan struct{}, 10), make(chan error, 10)
-			handler := withStallTimeouts(stallConfig{
+			times := stallConfig{
 				stall: time.Hour, window: 200 * time.Millisecond, minRate: func() int { return tt.rate }, onSlow: func() { slow <- struct{}{} },
-			}, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			}
+			handler := func(_ http.ResponseWriter, r *http.Request) {
 				_, err := io.CopyN(io.Discard, r.Body, 40)
 				read <- err
-			}))
-			forEachProtocol(t, handler, func(t *testing.T, url string, client *http.Client) {
+			}
+			forEachProtocol(t, times, handler, func(t *testing.T, url string, client *http.Client) {
 				r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, trickle{pause: 20 * time.Millisecond, stop: t.Context().Done()})
 				if err != nil {
 					t.Fatal(err)
@@ -72,19 +73,19 @@ func TestSlowBodyEnds(t *testing.T) {
 // TestWaitingForTheAppIsNotSlow: only the time in which the sidecar waits for the client counts.
 func TestWaitingForTheAppIsNotSlow(t *testing.T) {
 	read := make(chan error, 1)
-	handler := withStallTimeouts(stallConfig{stall: time.Hour, window: 100 * time.Millisecond, minRate: func() int { return 1000 }},
-		http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-			buf := make([]byte, 1)
-			var err error
-			for range 5 {
-				if _, err = io.ReadFull(r.Body, buf); err != nil {
-					break
-				}
-				time.Sleep(60 * time.Millisecond) // an app that takes its time
+	times := stallConfig{stall: time.Hour, window: 100 * time.Millisecond, minRate: func() int { return 1000 }}
+	handler := func(_ http.ResponseWriter, r *http.Request) {
+		buf := make([]byte, 1)
+		var err error
+		for range 5 {
+			if _, err = io.ReadFull(r.Body, buf); err != nil {
+				break
 			}
-			read <- err
-		}))
-	forEachProtocol(t, handler, func(t *testing.T, url string, client *http.Client) {
+			time.Sleep(60 * time.Millisecond) // an app that takes its time
+		}
+		read <- err
+	}
+	forEachProtocol(t, times, handler, func(t *testing.T, url string, client *http.Client) {
 		resp, err := client.Post(url, "text/plain", strings.NewReader("abcdefgh"))
 		if err != nil {
 			t.Fatal(err)
@@ -99,9 +100,7 @@ func TestWaitingForTheAppIsNotSlow(t *testing.T) {
 // TestRefusalDoesNotWaitForTheBody: a client that has sent a part of its body gets the response at once, and then the connection ends. A
 // body that is there keeps the connection.
 func TestRefusalDoesNotWaitForTheBody(t *testing.T) {
-	handler := withStallTimeouts(stallConfig{stall: time.Hour}, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.WriteHeader(http.StatusForbidden)
-	}))
+	address := serveApp(t, stallConfig{stall: time.Hour}, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) })
 	forEachHead := map[string]struct {
 		head      string
 		wantClose bool
@@ -113,7 +112,7 @@ func TestRefusalDoesNotWaitForTheBody(t *testing.T) {
 	}
 	for name, tt := range forEachHead {
 		t.Run(name, func(t *testing.T) {
-			conn := dial(t, serverOf(t, handler), fmt.Sprintf("POST / HTTP/1.1\r\nHost: x\r\n%s", tt.head))
+			conn := dial(t, address, fmt.Sprintf("POST / HTTP/1.1\r\nHost: x\r\n%s", tt.head))
 			resp := response1(t, conn)
 			if resp.StatusCode != http.StatusForbidden || resp.Close != tt.wantClose {
 				t.Errorf("status %d, close %t; want close %t", resp.StatusCode, resp.Close, tt.wantClose)

@@ -26,13 +26,11 @@ const (
 	paceWindow = 20 * time.Second
 )
 
+// restTime is how long a refusal waits for the rest of a body that nothing has read, so that the connection can be kept, and lingerTime how
+// long the connection of a client that still sends its body stays open after the response. Without it, the client's system would discard
+// the response.
 const (
-	// restTime is how long a refusal waits for the rest of a body that nothing has read, so that the connection can be kept, and
-	// maxRest is how much of it is read, in bytes; net/http has the same bound.
-	restTime = 50 * time.Millisecond
-	maxRest  = 256 << 10
-	// lingerTime is how long the connection of a client that still sends its body stays open after the response. Without it, the
-	// client's system would discard the response.
+	restTime   = 50 * time.Millisecond
 	lingerTime = 5 * time.Second
 )
 
@@ -48,222 +46,134 @@ type stallConfig struct {
 	onSlow func()
 }
 
-// withStallTimeouts ends exchanges that stall: a client that sends its body too slowly, or reads nothing of the response for the
+// withStallTimeouts ends HTTP/2 streams that stall: a client that sends its body too slowly, or takes nothing of the response for the
 // stall time. A handler may be silent for any time. The bodies of gRPC calls are not limited, because a stream may be silent for a
-// long time. There the connection is pinged.
+// long time; its connection is pinged. Package http1/server has the times of HTTP/1.x.
 func withStallTimeouts(c stallConfig, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		p := &stallTimeouts{control: http.NewResponseController(w), stall: c.stall, window: cmp.Or(c.window, paceWindow)}
-		if r.Body != nil && r.Body != http.NoBody {
-			if c.minRate != nil && !isGRPC(r) {
-				p.pace = pace.New(c.minRate(), p.window)
-			}
-			p.body, p.stream = r.ProtoMajor == 1, r.ProtoMajor == 2 && p.pace.Limits()
-			if p.body && r.ContentLength <= maxRest && r.Header.Get("Expect") == "" {
-				p.unread = r.Body
+		s := &streamWriter{Writer: response.Writer{ResponseWriter: w}, stall: c.stall}
+		if c.minRate != nil && !isGRPC(r) {
+			s.window = cmp.Or(c.window, paceWindow)
+			if s.pace = pace.New(c.minRate(), s.window); s.pace.Limits() {
+				s.body = streamBody{ReadCloser: r.Body, stream: s, onSlow: c.onSlow}
+				r.Body = &s.body
 			}
 		}
-		if p.body || p.stream {
-			// A copy: net/http looks at the body of its own request to decide whether it must be read to the end, and
-			// does not know this body. It would wait for a body that the client will not send.
-			r = r.WithContext(r.Context())
-			r.Body = &stallBody{ReadCloser: r.Body, stallTimeouts: p, onSlow: c.onSlow}
-		}
-		next.ServeHTTP(&stallWriter{Writer: response.Writer{ResponseWriter: w}, stallTimeouts: p}, r)
-		p.finish(w.Header())
+		next.ServeHTTP(s, r)
+		s.finish()
 	})
 }
 
-// stallTimeouts sets one exchange's deadlines. No deadline remains after an operation: net/http continues to read to
-// notice when the client disconnects, and the timer of an HTTP/2 stream ends it even if nothing is being written.
-type stallTimeouts struct {
-	control *http.ResponseController
-	stall   time.Duration
-	// body says that the body is read from the connection under a deadline; stream says that it is an HTTP/2 stream with a pace.
-	body, stream bool
+// streamWriter bounds how long one HTTP/2 stream waits for its client. It has timers of its own, because each change of net/http's deadlines is
+// a message to the connection's goroutine.
+type streamWriter struct {
+	response.Writer
+	stall time.Duration
+	body  streamBody
+	// pace, window and the timer that ends a read are for the goroutine that reads the body.
+	pace    pace.Pace
+	window  time.Duration
+	reading *time.Timer // nil before the first read
 
 	mu sync.Mutex
-	// unread is an HTTP/1.1 body that may be discarded if nothing has read it; otherwise nil.
-	unread io.Reader
-	pace   pace.Pace
-	// window is that of the pace.
-	window time.Duration
-	// reading counts the operations that may read the body. They overlap, because the app may respond before it has
-	// the complete body.
-	reading int
-	// started says that something has read from the body, discarded that settle has.
-	started, discarded bool
-	// timer ends the read of an HTTP/2 stream.
-	timer *time.Timer
-	// finished says that the handler has returned, so the deadlines belong to the next request.
+	// writes counts the writes in progress: a proxy flushes in a goroutine of its own. writing ends them; it is nil before the first.
+	writes  int
+	writing *time.Timer
+	// finished says that the handler has returned: net/http may use the stream's memory again.
 	finished bool
 }
 
-// beginRead and endRead surround every operation that may read the body. Errors are ignored: a connection that does
-// not support deadlines has none.
-func (p *stallTimeouts) beginRead() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.startRead()
+// control is what net/http's ResponseWriter of a stream has for deadlines.
+type control interface {
+	SetReadDeadline(time.Time) error
+	SetWriteDeadline(time.Time) error
 }
 
-func (p *stallTimeouts) startRead() {
-	if p.reading++; p.body && !p.finished {
-		_ = p.control.SetReadDeadline(time.Now().Add(p.pace.Wait(p.stall)))
+// expire ends what the stream waits for, by a deadline in the past.
+func (s *streamWriter) expire(set func(control, time.Time) error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c, ok := s.ResponseWriter.(control); ok && !s.finished {
+		_ = set(c, time.Unix(1, 0))
 	}
 }
 
-func (p *stallTimeouts) endRead() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.reading--; p.body && !p.finished && p.reading == 0 {
-		_ = p.control.SetReadDeadline(time.Time{})
-	}
-}
-
-// beginBody and endBody surround a read of the body by the handler, or by the proxy for the app. ok is false if the body is gone.
-func (p *stallTimeouts) beginBody() (begin time.Time, ok bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.discarded {
-		return begin, false
-	}
-	p.started = true
-	p.startRead()
-	if p.stream && !p.finished {
-		// net/http's own timer of a stream costs a message to the connection's goroutine for each change.
-		if wait := p.pace.Wait(p.window); p.timer == nil {
-			p.timer = time.AfterFunc(wait, p.endStream)
-		} else {
-			p.timer.Reset(wait)
-		}
-	}
-	return time.Now(), true
-}
-
-func (p *stallTimeouts) endBody(begin time.Time, n int) {
-	p.mu.Lock()
-	if p.timer != nil {
-		p.timer.Stop()
-	}
-	p.pace.Spend(time.Since(begin), n)
-	p.mu.Unlock()
-	p.endRead()
-}
-
-// endStream ends the body of an HTTP/2 stream. After the handler has returned, net/http may use the stream's memory again.
-func (p *stallTimeouts) endStream() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !p.finished {
-		_ = p.control.SetReadDeadline(time.Unix(1, 0))
-	}
-}
-
-// settle is called before the final header. If nothing has read the body, the response is a refusal, and net/http would read a part
-// of the body before it sends it: a client that sends no more would wait for its response. So the body has restTime to arrive.
-// Otherwise the response says that the connection will be closed, and is sent at once.
-func (p *stallTimeouts) settle(h http.Header) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	unread := p.unread
-	p.unread = nil
-	if unread == nil || p.started || p.finished {
+// after starts the timer, which is made when it is first used.
+func (s *streamWriter) after(timer **time.Timer, wait time.Duration, set func(control, time.Time) error) {
+	if *timer == nil {
+		*timer = time.AfterFunc(wait, func() { s.expire(set) })
 		return
 	}
-	p.started = true
-	_ = p.control.SetReadDeadline(time.Now().Add(min(p.stall, restTime)))
-	p.discarded = true
-	if n, err := io.CopyN(io.Discard, unread, maxRest+1); err != io.EOF || n > maxRest {
-		h.Set("Connection", "close")
-	}
-	_ = p.control.SetReadDeadline(time.Time{})
+	(*timer).Reset(wait)
 }
 
-// beginWrite and endWrite surround every operation that may write to the client. net/http reads the rest of the body
-// before it sends the header, so this read is bounded as well.
-func (p *stallTimeouts) beginWrite() {
-	p.beginRead()
-	_ = p.control.SetWriteDeadline(time.Now().Add(p.stall))
+// beginWrite and endWrite surround every operation that may write to the client.
+func (s *streamWriter) beginWrite() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.writes++
+	s.after(&s.writing, s.stall, control.SetWriteDeadline)
 }
 
-func (p *stallTimeouts) endWrite() {
-	_ = p.control.SetWriteDeadline(time.Time{})
-	p.endRead()
-}
-
-// finish bounds what net/http does after the handler: it reads the rest of the body and sends the buffered response.
-// net/http sets the deadlines again before the next request.
-func (p *stallTimeouts) finish(h http.Header) {
-	p.settle(h)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.finished = true
-	if p.timer != nil {
-		p.timer.Stop()
-	}
-	_ = p.control.SetWriteDeadline(time.Now().Add(p.stall))
-	if p.body {
-		_ = p.control.SetReadDeadline(time.Now().Add(min(p.stall, lingerTime)))
+func (s *streamWriter) endWrite() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.writes--; s.writes == 0 {
+		s.writing.Stop()
 	}
 }
 
-type stallBody struct {
+// finish bounds what net/http does after the handler: it sends the rest of the response.
+func (s *streamWriter) finish() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.finished = true
+	if c, ok := s.ResponseWriter.(control); ok {
+		_ = c.SetWriteDeadline(time.Now().Add(s.stall))
+	}
+}
+
+// WriteHeader sends informational headers immediately; net/http keeps the final one until something is sent.
+func (s *streamWriter) WriteHeader(status int) {
+	if !response.IsFinal(status) {
+		s.beginWrite()
+		defer s.endWrite()
+	}
+	s.ResponseWriter.WriteHeader(status)
+}
+
+// Write writes to the client.
+func (s *streamWriter) Write(p []byte) (int, error) {
+	s.beginWrite()
+	defer s.endWrite()
+	return s.ResponseWriter.Write(p)
+}
+
+// FlushError sends what is buffered.
+func (s *streamWriter) FlushError() error {
+	s.beginWrite()
+	defer s.endWrite()
+	return http.NewResponseController(s.ResponseWriter).Flush()
+}
+
+// streamBody is a body that must arrive at the stream's pace.
+type streamBody struct {
 	io.ReadCloser
-	stallTimeouts *stallTimeouts
-	onSlow        func()
+	stream *streamWriter
+	onSlow func()
 }
 
 // Read reads from the client's body.
-func (b *stallBody) Read(p []byte) (int, error) {
-	begin, ok := b.stallTimeouts.beginBody()
-	if !ok {
-		return 0, http.ErrBodyReadAfterClose
-	}
+func (b *streamBody) Read(p []byte) (int, error) {
+	s := b.stream
+	begin := time.Now()
+	s.after(&s.reading, s.pace.Wait(s.window), control.SetReadDeadline)
 	n, err := b.ReadCloser.Read(p)
-	b.stallTimeouts.endBody(begin, n)
+	s.reading.Stop()
+	s.pace.Spend(time.Since(begin), n)
 	if b.onSlow != nil && errors.Is(err, os.ErrDeadlineExceeded) {
 		b.onSlow()
 		b.onSlow = nil
 	}
 	return n, err
-}
-
-// Close reads a part of the rest of the body, as net/http does.
-func (b *stallBody) Close() error {
-	b.stallTimeouts.beginRead()
-	defer b.stallTimeouts.endRead()
-	return b.ReadCloser.Close()
-}
-
-type stallWriter struct {
-	response.Writer
-	stallTimeouts *stallTimeouts
-}
-
-// WriteHeader sends informational headers immediately; the final one waits for the body.
-func (w *stallWriter) WriteHeader(status int) {
-	if status < 200 {
-		w.stallTimeouts.beginWrite()
-		defer w.stallTimeouts.endWrite()
-	} else {
-		w.stallTimeouts.settle(w.Header())
-	}
-	w.ResponseWriter.WriteHeader(status)
-}
-
-// Write writes to the client.
-func (w *stallWriter) Write(p []byte) (int, error) {
-	w.stallTimeouts.settle(w.Header())
-	w.stallTimeouts.beginWrite()
-	defer w.stallTimeouts.endWrite()
-	return w.ResponseWriter.Write(p)
-}
-
-// FlushError sends what is buffered.
-func (w *stallWriter) FlushError() error {
-	w.stallTimeouts.settle(w.Header())
-	w.stallTimeouts.beginWrite()
-	defer w.stallTimeouts.endWrite()
-	return w.stallTimeouts.control.Flush()
 }

@@ -3,11 +3,10 @@ package server
 import (
 	"bufio"
 	"context"
-	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -15,24 +14,18 @@ import (
 
 func TestStalledBodyEnds(t *testing.T) {
 	ended := make(chan error, 1)
-	server := httptest.NewServer(withStallTimeouts(stallConfig{stall: 50 * time.Millisecond}, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	address := serveApp(t, stallConfig{stall: 50 * time.Millisecond}, func(_ http.ResponseWriter, r *http.Request) {
 		_, err := io.ReadAll(r.Body)
 		ended <- err
-	})))
-	defer server.Close()
-	conn, err := net.Dial("tcp", server.Listener.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	fmt.Fprint(conn, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc")
+	})
+	dial(t, address, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc")
 	if err := <-ended; err == nil {
 		t.Error("the body ended without an error")
 	}
 }
 
 func TestSlowResponseIsNoStall(t *testing.T) {
-	server := httptest.NewServer(withStallTimeouts(stallConfig{stall: 50 * time.Millisecond}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	address := serveApp(t, stallConfig{stall: 50 * time.Millisecond}, func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		select {
 		case <-time.After(300 * time.Millisecond): // longer than the stall time
@@ -40,9 +33,8 @@ func TestSlowResponseIsNoStall(t *testing.T) {
 			return
 		}
 		_, _ = io.WriteString(w, "done")
-	})))
-	defer server.Close()
-	resp, err := http.Post(server.URL, "text/plain", strings.NewReader("abc"))
+	})
+	resp, err := http.Post("http://"+address, "text/plain", strings.NewReader("abc"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,10 +44,26 @@ func TestSlowResponseIsNoStall(t *testing.T) {
 	}
 }
 
-// dial sends a request's first bytes, and waits at most half a minute for a response.
-func dial(t *testing.T, server *httptest.Server, request string) net.Conn {
+// serveApp serves an app's port with the times of c until the test ends, and returns its address.
+func serveApp(t *testing.T, c stallConfig, handler http.HandlerFunc) (address string) {
 	t.Helper()
-	conn, err := net.Dial("tcp", server.Listener.Addr().String())
+	server, err := newAppServer(appConfig{handler: handler, upgraded: &upgrades{}, stall: c, logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = server.Close() })
+	go func() { _ = server.Serve(listener) }()
+	return listener.Addr().String()
+}
+
+// dial sends a request's first bytes, and waits at most half a minute for a response.
+func dial(t *testing.T, address, request string) net.Conn {
+	t.Helper()
+	conn, err := net.Dial("tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +77,7 @@ func dial(t *testing.T, server *httptest.Server, request string) net.Conn {
 	return conn
 }
 
-// TestUnreadBodyEnds: net/http reads the rest of an unread body before it responds and before the next request.
+// TestUnreadBodyEnds: the rest of a body that nothing reads holds no connection.
 func TestUnreadBodyEnds(t *testing.T) {
 	for name, respond := range map[string]func(http.ResponseWriter){
 		"short response": func(w http.ResponseWriter) { w.WriteHeader(http.StatusUnauthorized) },
@@ -78,9 +86,8 @@ func TestUnreadBodyEnds(t *testing.T) {
 	} {
 		for framing, head := range map[string]string{"length": "Content-Length: 10\r\n\r\n", "chunked": "Transfer-Encoding: chunked\r\n\r\na\r\n"} {
 			t.Run(name+" "+framing, func(t *testing.T) {
-				server := httptest.NewServer(withStallTimeouts(stallConfig{stall: 50 * time.Millisecond}, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { respond(w) })))
-				defer server.Close()
-				if _, err := io.ReadAll(dial(t, server, "POST / HTTP/1.1\r\nHost: x\r\n"+head+"abc")); err != nil {
+				address := serveApp(t, stallConfig{stall: 50 * time.Millisecond}, func(w http.ResponseWriter, _ *http.Request) { respond(w) })
+				if _, err := io.ReadAll(dial(t, address, "POST / HTTP/1.1\r\nHost: x\r\n"+head+"abc")); err != nil {
 					t.Errorf("the connection stayed open: %v", err)
 				}
 			})
@@ -90,16 +97,15 @@ func TestUnreadBodyEnds(t *testing.T) {
 
 // TestRefusalNeedsNoBody: a client that waits for 100 Continue, or whose body is too large to discard, is refused without its body.
 func TestRefusalNeedsNoBody(t *testing.T) {
-	server := httptest.NewServer(withStallTimeouts(stallConfig{stall: time.Hour}, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	address := serveApp(t, stallConfig{stall: time.Hour}, func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusUnauthorized)
-	})))
-	defer server.CloseClientConnections()
+	})
 	for name, head := range map[string]string{
 		"expecting 100": "Expect: 100-continue\r\nContent-Length: 3\r\n\r\n",
 		"large":         "Content-Length: 10000000\r\n\r\nabc",
 	} {
 		t.Run(name, func(t *testing.T) {
-			resp, err := http.ReadResponse(bufio.NewReader(dial(t, server, "POST / HTTP/1.1\r\nHost: x\r\n"+head)), nil)
+			resp, err := http.ReadResponse(bufio.NewReader(dial(t, address, "POST / HTTP/1.1\r\nHost: x\r\n"+head)), nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -111,35 +117,31 @@ func TestRefusalNeedsNoBody(t *testing.T) {
 	}
 }
 
-// forEachProtocol runs test with a server and a client of HTTP/1.1, and of HTTP/2 with prior knowledge.
-func forEachProtocol(t *testing.T, handler http.Handler, test func(t *testing.T, url string, client *http.Client)) {
+// forEachProtocol runs test with a server of an app's port, and a client of HTTP/1.1, and of HTTP/2 with prior knowledge.
+func forEachProtocol(t *testing.T, c stallConfig, handler http.HandlerFunc, test func(t *testing.T, url string, client *http.Client)) {
 	for name, set := range map[string]func(*http.Protocols){
 		"HTTP/1.1": func(p *http.Protocols) { p.SetHTTP1(true) },
 		"HTTP/2":   func(p *http.Protocols) { p.SetUnencryptedHTTP2(true) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			server := httptest.NewUnstartedServer(handler)
-			server.Config.Protocols = &http.Protocols{}
-			set(server.Config.Protocols)
-			server.Start()
-			defer server.Close()
-			transport := &http.Transport{Protocols: server.Config.Protocols}
+			transport := &http.Transport{Protocols: &http.Protocols{}}
+			set(transport.Protocols)
 			defer transport.CloseIdleConnections()
-			test(t, server.URL, &http.Client{Transport: transport})
+			test(t, "http://"+serveApp(t, c, handler), &http.Client{Transport: transport})
 		})
 	}
 }
 
 func TestQuietStreamIsNoStall(t *testing.T) {
 	quiet := func() { time.Sleep(300 * time.Millisecond) } // longer than the stall time
-	handler := withStallTimeouts(stallConfig{stall: 50 * time.Millisecond}, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	handler := func(w http.ResponseWriter, _ *http.Request) {
 		for range 2 {
 			_, _ = io.WriteString(w, "event\n")
 			_ = http.NewResponseController(w).Flush()
 			quiet()
 		}
-	}))
-	forEachProtocol(t, handler, func(t *testing.T, url string, client *http.Client) {
+	}
+	forEachProtocol(t, stallConfig{stall: 50 * time.Millisecond}, handler, func(t *testing.T, url string, client *http.Client) {
 		resp, err := client.Get(url)
 		if err != nil {
 			t.Fatal(err)
@@ -153,15 +155,15 @@ func TestQuietStreamIsNoStall(t *testing.T) {
 
 func TestUnreadResponseEnds(t *testing.T) {
 	ended := make(chan error, 1)
-	handler := withStallTimeouts(stallConfig{stall: 50 * time.Millisecond}, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	handler := func(w http.ResponseWriter, _ *http.Request) {
 		for piece := make([]byte, 1<<20); ; {
 			if _, err := w.Write(piece); err != nil {
 				ended <- err
 				return
 			}
 		}
-	}))
-	forEachProtocol(t, handler, func(t *testing.T, url string, client *http.Client) {
+	}
+	forEachProtocol(t, stallConfig{stall: 50 * time.Millisecond}, handler, func(t *testing.T, url string, client *http.Client) {
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		defer cancel()
 		request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)

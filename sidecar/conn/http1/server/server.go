@@ -118,8 +118,9 @@ func New(config Config) (*Server, error) {
 }
 
 // Serve serves the connections of l until Shutdown or Close, and returns http.ErrServerClosed then. It ends with any other error of l: package
-// listen waits while there are no file descriptors.
+// listen waits while there are no file descriptors. It closes l before it returns.
 func (s *Server) Serve(l net.Listener) error {
+	defer func() { _ = l.Close() }() // it may be closed already
 	if !s.follow(l) {
 		return http.ErrServerClosed
 	}

@@ -80,6 +80,26 @@ func echo(w http.ResponseWriter, r *http.Request) {
 	w.Write(body)
 }
 
+// TestCloseBeforeServe: a server that is closed before it begins to serve leaves no port open.
+func TestCloseBeforeServe(t *testing.T) {
+	server, err := New(Config{Handler: http.NotFoundHandler()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = server.Close()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		t.Error(err)
+	}
+	if conn, err := net.Dial("tcp", l.Addr().String()); err == nil {
+		_ = conn.Close()
+		t.Error("the port is still open")
+	}
+}
+
 func TestServerRefuses(t *testing.T) {
 	const closing = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 	chunked := post + "Transfer-Encoding: chunked\r\n\r\n"
