@@ -139,6 +139,16 @@ func (p *replay) Read(b []byte) (int, error) {
 // Close closes the client's body.
 func (p *replay) Close() error { return p.rest.Close() }
 
+// Arrived implements the interface of the function Arrived.
+func (p *replay) Arrived() bool { return p.body != nil }
+
+// Arrived reports whether all of a body has arrived, so that reading it up to its end does not wait for the client. A body that says so has a
+// method of this name; one that surrounds another, and does not wait itself, passes the question on. All others may wait.
+func Arrived(body io.Reader) bool {
+	b, ok := body.(interface{ Arrived() bool })
+	return ok && b.Arrived()
+}
+
 // Refusal returns what the client is told about an error from reading its body. If a stage that checks the body while
 // it is read has refused it, that stage's refusal is returned.
 func Refusal(err error) *httperr.Error {

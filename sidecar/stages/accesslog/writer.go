@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/posterndev/postern/sidecar/httpkit/reqbody"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
 	"github.com/posterndev/postern/sidecar/httpkit/response"
 )
@@ -99,6 +100,9 @@ func (b *body) Read(p []byte) (int, error) {
 	defer b.timing.ReadClient(time.Now())
 	return b.ReadCloser.Read(p)
 }
+
+// Arrived is for reqbody.Arrived.
+func (b *body) Arrived() bool { return reqbody.Arrived(b.ReadCloser) }
 
 // Hijack takes the connection over. The status is then 101.
 func (w *writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {

@@ -55,6 +55,9 @@ func (b *body) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// Arrived is for reqbody.Arrived.
+func (b *body) Arrived() bool { return reqbody.Arrived(b.ReadCloser) }
+
 // object returns the JSON object that the app can have read until now. It is not asked for the end of the body: an app may respond as soon as it has
 // the object, and a client could hold the end back. ok is false if there is a body and it is not one object. No body is no object.
 func (b *body) object() (object map[string]any, ok bool) {

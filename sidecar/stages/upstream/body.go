@@ -10,6 +10,7 @@ import (
 
 	"github.com/posterndev/postern/api/check/fieldset"
 	"github.com/posterndev/postern/sidecar/conn/http1/wire"
+	"github.com/posterndev/postern/sidecar/httpkit/reqbody"
 	"github.com/posterndev/postern/sidecar/httpkit/request"
 )
 
@@ -62,6 +63,15 @@ func mayIgnoreBody(r *http.Request) bool {
 	return r.Method != http.MethodPost && r.Method != http.MethodPut && r.Method != http.MethodPatch
 }
 
+// maxWhole is the longest body that is sent in one piece with the head, in bytes. An app that reads nothing of it can respond nevertheless: the
+// socket takes this much.
+const maxWhole = 16 << 10
+
+// hasArrived reports whether reading the body of r waits for nobody, and it can be sent with the head. Otherwise another goroutine reads it.
+func hasArrived(r *http.Request) bool {
+	return r.ContentLength <= maxWhole && len(r.Header["Expect"]) == 0 && reqbody.Arrived(r.Body)
+}
+
 // requestBody is the client's body while it is sent to the app. A transport may use it after the handler has returned.
 type requestBody struct {
 	io.ReadCloser
@@ -101,10 +111,12 @@ func (b *requestBody) end() {
 // Read also copies the trailer at the end: the server fills in.Trailer only then, and the transport reads the trailer
 // of its own request right after.
 func (b *requestBody) Read(p []byte) (int, error) {
-	b.exchange.reading <- struct{}{}
-	defer func() { <-b.exchange.reading }()
-	if b.exchange.over {
-		return 0, http.ErrBodyReadAfterClose
+	if b.exchange.reading != nil {
+		b.exchange.reading <- struct{}{}
+		defer func() { <-b.exchange.reading }()
+		if b.exchange.over {
+			return 0, http.ErrBodyReadAfterClose
+		}
 	}
 	n, err := b.ReadCloser.Read(p)
 	switch err {

@@ -57,7 +57,7 @@ type exchange struct {
 	// watch may end the response.
 	watch watch
 	// bodyErr is why reading the client's body failed. The transport's goroutine sets it, and holds reading while it reads.
-	// Without a body reading is nil.
+	// Without a body, and with one that has arrived, reading is nil.
 	bodyErr atomic.Pointer[error]
 	reading chan struct{}
 	// over says that the handler returns, so that the client's body is not read any more. It is set while reading is held.
@@ -72,7 +72,7 @@ const bodyWait = time.Second
 // awaitBody waits for a read of the client's body that is ending, and returns why it failed, or nil.
 func (x *exchange) awaitBody() *error {
 	if x.reading == nil {
-		return nil
+		return x.bodyErr.Load()
 	}
 	ended := time.NewTimer(bodyWait)
 	defer ended.Stop()

@@ -27,7 +27,7 @@ func (p *Proxy) relay(x *exchange, r *http.Request, target string) {
 		out.Upgrade = upgrade[0]
 	}
 	if r.ContentLength != 0 && r.Body != nil && r.Body != http.NoBody {
-		out.Length, out.Close = r.ContentLength, mayIgnoreBody(r)
+		out.Length, out.Close, out.Arrived = r.ContentLength, mayIgnoreBody(r), x.reading == nil
 		if r.ContentLength < 0 {
 			out.Trailer = announced(r)
 		}

@@ -149,13 +149,13 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) error {
 	client := r.Context()
 	x := p.unused.Get().(*exchange)
 	x.ResponseWriter, x.http10 = w, !r.ProtoAtLeast(1, 1)
-	if r.ContentLength != 0 {
-		x.reading = make(chan struct{}, 1)
-		defer x.endBody()
-	}
 	ctx, info := client, request.From(r)
 	target, upgrade := p.cfg.Target(info.Local), len(r.Header["Upgrade"]) > 0
 	http2 := p.transports.protocols.useHTTP2(r, target)
+	if r.ContentLength < 0 || r.ContentLength > 0 && (http2 || upgrade || !hasArrived(r)) {
+		x.reading = make(chan struct{}, 1)
+		defer x.endBody()
+	}
 	release := func() {}
 	if x.watch.watches = info.Watches; upgrade || http2 && len(info.Watches) > 0 {
 		ctx, release = p.endable(ctx, x, upgrade)

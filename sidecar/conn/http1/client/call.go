@@ -42,8 +42,9 @@ type call struct {
 
 	buf  []byte
 	r, w int
-	// wrote says that a part of the request was sent, and read that a part of the response was received.
-	wrote, read bool
+	// wrote says that a part of the request was sent, and read that a part of the response was received. spoiled says that the body could not be
+	// read.
+	wrote, read, spoiled bool
 
 	mu sync.Mutex
 	// begun says that the final head was read, so that its deadline is over.
@@ -74,7 +75,7 @@ func (c *Client) Do(r *Request) (*Response, error) {
 }
 
 func (x *call) mayRepeat(err error) bool {
-	return x.in.In.Context().Err() == nil && !x.read && !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, errSend) &&
+	return x.in.In.Context().Err() == nil && !x.read && !x.spoiled && !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, errSend) &&
 		!errors.Is(err, errTarget) && !errors.Is(err, errHost) && (!x.wrote || x.in.replayable())
 }
 
@@ -129,6 +130,9 @@ func (x *call) send() error {
 	head, err := x.in.appendHead(x.buf[:0])
 	if err != nil {
 		return err
+	}
+	if x.in.Body != nil && x.in.Arrived && !x.in.expects() {
+		return x.sendWhole(head)
 	}
 	n, err := x.conn.net.Write(head)
 	x.wrote = n > 0

@@ -17,9 +17,11 @@ type Request struct {
 	In *http.Request
 	// Target is the host:port to connect to.
 	Target string
-	// Body is nil for no body. Length is that of the body, or negative for chunks. Body is read until it ends, in another goroutine.
-	Body   io.Reader
-	Length int64
+	// Body is nil for no body. Length is that of the body, or negative for chunks. Body is read until it ends: in another goroutine, or in that of
+	// Do if Arrived says that reading it does not wait. It must have a length then, and is in memory while Do runs.
+	Body    io.Reader
+	Length  int64
+	Arrived bool
 	// Trailer has the names of the trailer that follows a chunked body. The values are set when Body has ended.
 	Trailer http.Header
 	// Upgrade is the value of Upgrade, or empty. Close asks the app to close the connection.

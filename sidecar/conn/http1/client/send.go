@@ -1,9 +1,11 @@
 package client
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -86,6 +88,59 @@ func (s *sender) isStopped() bool {
 	}
 }
 
+// sendWhole sends the head and a body that has arrived in one write.
+func (x *call) sendWhole(head []byte) error {
+	length := int(x.in.Length)
+	b := slices.Grow(head, length+1) // the byte more shows that the body is longer
+	body := b[len(head) : len(head)+length+1]
+	if err := readWhole(x.in.Body, body); err != nil {
+		x.spoiled = true
+		return err
+	}
+	written, err := x.conn.net.Write(b[:len(head)+length])
+	switch x.wrote = written > 0; {
+	case err == nil:
+	case x.wrote && isGone(err):
+		x.early = true
+	default:
+		if !x.wrote {
+			x.in.Body = bytes.NewReader(bytes.Clone(body[:length])) // for another connection
+		}
+		return fmt.Errorf("sending the request: %w", err)
+	}
+	x.requestSent()
+	return nil
+}
+
+// readWhole reads a body that is one byte shorter than b.
+func readWhole(body io.Reader, b []byte) (err error) {
+	n, length := 0, len(b)-1
+	for n < len(b) && err == nil {
+		var read int
+		read, err = body.Read(b[n:])
+		n += read
+	}
+	switch {
+	case n > length:
+		return errLonger
+	case !errors.Is(err, io.EOF):
+		return fmt.Errorf("reading the request's body: %w", err)
+	case n < length:
+		return missing(int64(length - n))
+	}
+	return nil
+}
+
+// missing is the error of a body that is shorter than its Content-Length.
+func missing(bytes int64) error {
+	return fmt.Errorf("sending the request's body: %d bytes are missing", bytes)
+}
+
+// isGone reports whether a write has failed because the app has closed its end.
+func isGone(err error) bool {
+	return errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET)
+}
+
 // writeLast writes the end of the body.
 func (s *sender) writeLast(b []byte) error {
 	s.mu.Lock()
@@ -132,7 +187,7 @@ func (s *sender) copy() error {
 		}
 	}
 	if left > 0 {
-		return fmt.Errorf("sending the request's body: %d bytes are missing", left)
+		return missing(left)
 	}
 	if !chunked {
 		return nil
@@ -171,7 +226,7 @@ func (s *sender) write(b []byte) error {
 		return nil
 	}
 	_, err := s.conn.net.Write(b)
-	if errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) {
+	if isGone(err) {
 		s.mu.Lock()
 		s.lost = true
 		s.mu.Unlock()

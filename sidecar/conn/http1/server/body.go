@@ -67,6 +67,15 @@ func (b *body) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// Arrived reports whether the rest of a body of a known length is in the buffer, so that Read does not wait for the client (package
+// reqbody).
+func (b *body) Arrived() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	c := b.conn
+	return b.eof || b.err == nil && c.scan.state == inBody && uint64(c.w-c.r) >= c.scan.left
+}
+
 // Close ends the handler's reading. What is left is read before the response, or after it.
 func (b *body) Close() error {
 	b.mu.Lock()

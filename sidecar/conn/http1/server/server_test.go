@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
+	"github.com/posterndev/postern/sidecar/httpkit/reqbody"
 )
 
 const waitLimit = 20 * time.Second
@@ -183,6 +184,46 @@ func TestServerRefuses(t *testing.T) {
 			}
 			if got := refusals.Load(); (got == 1) != (tt.wantCode != "") {
 				t.Errorf("%d refusals counted", got)
+			}
+		})
+	}
+}
+
+// TestArrived: a body says that it has arrived only if reading it to its end waits for nothing, and says it also after a part was read.
+func TestArrived(t *testing.T) {
+	const last = post + "Connection: close\r\n"
+	tests := map[string]struct {
+		input, late string
+		want        bool
+	}{
+		"all":                   {last + "Content-Length: 5\r\n\r\nhello", "", true},
+		"all, and more follows": {post + "Content-Length: 5\r\n\r\nhelloGET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", "", true},
+		"a part":                {last + "Content-Length: 5\r\n\r\nhell", "o", false},
+		"nothing":               {last + "Content-Length: 5\r\n\r\n", "hello", false},
+		"chunks":                {last + "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", "", false},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			asked := make(chan struct{})
+			addr, _ := serve(t, Config{}, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				if r.Method == http.MethodGet {
+					return
+				}
+				before := reqbody.Arrived(r.Body)
+				close(asked)
+				if _, err := io.ReadFull(r.Body, make([]byte, 1)); err != nil {
+					t.Error(err)
+				}
+				after := reqbody.Arrived(r.Body)
+				if rest, err := io.ReadAll(r.Body); string(rest) != "ello" || err != nil {
+					t.Errorf("the rest is %q, %v", rest, err)
+				}
+				if before != tt.want || tt.want && !after || !tt.want && tt.late == "" && after || !reqbody.Arrived(r.Body) {
+					t.Errorf("arrived: %t, and after a part %t", before, after)
+				}
+			}))
+			if response := exchangeAfter(t, addr, tt.input, asked, tt.late); !strings.HasPrefix(response, "HTTP/1.1 200") {
+				t.Error(response)
 			}
 		})
 	}
