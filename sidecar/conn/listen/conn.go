@@ -49,6 +49,11 @@ func (c *Conn) LocalAddr() net.Addr { return net.TCPAddrFromAddrPort(c.local) }
 // Await waits until there is something to read, as nonblock.Await.
 func (c *Conn) Await() error { return nonblock.Await(c.Conn) }
 
+// WriteBuffers writes several buffers, as nonblock.WriteBuffers.
+func (c *Conn) WriteBuffers(buffers net.Buffers) (int64, error) {
+	return nonblock.WriteBuffers(c.Conn, buffers)
+}
+
 // TCP returns the socket, for copying without user space. After a handshake its bytes are TLS records.
 func (c *Conn) TCP() *net.TCPConn { return c.tcp }
 

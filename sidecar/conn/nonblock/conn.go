@@ -17,6 +17,7 @@ type Conn struct {
 	*net.TCPConn
 	raw     syscall.RawConn
 	in, out transfer
+	gather  gather
 	look    struct {
 		sync.Mutex
 		call    func(fd uintptr)
@@ -29,6 +30,8 @@ type transfer struct {
 	sync.Mutex
 	call  func(fd uintptr) (done bool)
 	bytes []byte
+	// now says that the call does not wait.
+	now   bool
 	n     int
 	errno syscall.Errno
 }
@@ -37,7 +40,7 @@ type transfer struct {
 func New(conn *net.TCPConn) *Conn {
 	raw, _ := conn.SyscallConn() // it only fails without a connection
 	c := &Conn{TCPConn: conn, raw: raw}
-	c.in.call, c.out.call = c.in.receive, c.out.send
+	c.in.call, c.out.call, c.gather.call = c.in.receive, c.out.send, c.gather.send
 	c.look.call = func(fd uintptr) { c.look.pending = peek(fd) }
 	return c
 }
@@ -50,12 +53,30 @@ func (c *Conn) Read(b []byte) (int, error) {
 	t := &c.in
 	t.Lock()
 	defer t.Unlock()
+	return c.read(b)
+}
+
+// ReadNow reads what is there. If that is nothing, it returns 0 and no error.
+func (c *Conn) ReadNow(b []byte) (int, error) {
+	t := &c.in
+	t.Lock()
+	defer t.Unlock()
+	t.now = true
+	n, err := c.read(b)
+	t.now = false
+	return n, err
+}
+
+func (c *Conn) read(b []byte) (int, error) {
+	t := &c.in
 	if t.bytes, t.n, t.errno = b, 0, 0; len(b) == 0 {
 		return 0, nil
 	}
 	err := c.raw.Read(t.call)
 	t.bytes = nil
 	switch {
+	case t.now && t.errno == syscall.EAGAIN:
+		return 0, nil
 	case err != nil || t.errno != 0:
 		return 0, c.failed("read", err, t.errno)
 	case t.n == 0:
@@ -95,7 +116,7 @@ func (t *transfer) receive(fd uintptr) bool {
 		return t.n > 1 || peek(fd)
 	}
 	t.n, t.errno = receive(fd, t.bytes)
-	return t.errno != syscall.EAGAIN
+	return t.now || t.errno != syscall.EAGAIN
 }
 
 // Write implements net.Conn.
@@ -126,6 +147,66 @@ func (t *transfer) send(fd uintptr) bool {
 	}
 	t.errno = 0
 	return true
+}
+
+// maxGathered is how many buffers one system call sends.
+const maxGathered = 3
+
+// gather is the call in progress that sends several buffers. Conn.out is held during it.
+type gather struct {
+	call    func(fd uintptr) (done bool)
+	buffers net.Buffers
+	n       int64
+	errno   syscall.Errno
+	message message
+}
+
+// WriteBuffers writes the buffers one after another, up to maxGathered of them by one system call. It changes the elements of buffers.
+func (c *Conn) WriteBuffers(buffers net.Buffers) (int64, error) {
+	c.out.Lock()
+	defer c.out.Unlock()
+	g := &c.gather
+	g.buffers, g.n, g.errno = buffers, 0, 0
+	err := c.raw.Write(g.call)
+	g.buffers, g.message = nil, message{}
+	if err != nil || g.errno != 0 {
+		return g.n, c.failed("writev", err, g.errno)
+	}
+	return g.n, nil
+}
+
+// send writes until everything is written or the socket is full.
+func (g *gather) send(fd uintptr) bool {
+	for {
+		for len(g.buffers) > 0 && len(g.buffers[0]) == 0 {
+			g.buffers = g.buffers[1:]
+		}
+		if len(g.buffers) == 0 {
+			g.errno = 0
+			return true
+		}
+		n, errno := g.message.send(fd, g.buffers[:min(len(g.buffers), maxGathered)])
+		if errno != 0 {
+			g.errno = errno
+			return errno != syscall.EAGAIN
+		}
+		for g.n += int64(n); n > 0; {
+			taken := min(n, len(g.buffers[0]))
+			if g.buffers[0], n = g.buffers[0][taken:], n-taken; n > 0 {
+				g.buffers = g.buffers[1:]
+			}
+		}
+	}
+}
+
+// WriteBuffers writes the buffers to conn, by one system call if conn can. What is above TLS cannot.
+func WriteBuffers(conn net.Conn, buffers net.Buffers) (int64, error) {
+	if c, ok := conn.(interface {
+		WriteBuffers(net.Buffers) (int64, error)
+	}); ok {
+		return c.WriteBuffers(buffers)
+	}
+	return buffers.WriteTo(conn)
 }
 
 // failed returns the error that net.TCPConn would return. err is from waiting for the socket.

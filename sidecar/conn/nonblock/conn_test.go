@@ -89,6 +89,15 @@ func TestAsTCPConn(t *testing.T) {
 			_ = c.SetReadDeadline(time.Unix(1, 0))
 			return c.Read(b)
 		},
+		"closed and buffers": func(_ *testing.T, c net.Conn, _ *net.TCPConn) (int, error) {
+			_ = c.Close()
+			n, err := WriteBuffers(c, net.Buffers{b, b})
+			return int(n), err
+		},
+		"no bytes in buffers": func(_ *testing.T, c net.Conn, _ *net.TCPConn) (int, error) {
+			n, err := WriteBuffers(c, net.Buffers{nil, {}, nil})
+			return int(n), err
+		},
 		"deadline of writes": func(_ *testing.T, c net.Conn, _ *net.TCPConn) (int, error) {
 			many, err := make([]byte, 64<<10), error(nil)
 			for err == nil { // until the socket is full
@@ -164,6 +173,57 @@ func TestTransfers(t *testing.T) {
 			t.Error("writes are mixed")
 		}
 		seen[part[0]] = true
+	}
+}
+
+// TestWriteBuffers: buffers of all sizes arrive in their order, more of them than one system call takes, and while the socket is full.
+func TestWriteBuffers(t *testing.T) {
+	own, peer := pair(t)
+	var buffers net.Buffers
+	var want []byte
+	for i, size := range []int{1, 0, 5 << 20, 3, 70_000, 0, 0, 2 << 20, 1} {
+		buffers = append(buffers, bytes.Repeat([]byte{'a' + byte(i)}, size))
+		want = append(want, buffers[i]...)
+	}
+	type result struct {
+		n   int64
+		err error
+	}
+	written := make(chan result, 1)
+	go func() {
+		n, err := own.WriteBuffers(buffers)
+		written <- result{n, err}
+		_ = own.CloseWrite()
+	}()
+	got, err := io.ReadAll(peer)
+	if err != nil || !bytes.Equal(got, want) {
+		t.Errorf("the peer got %d bytes of %d, %v", len(got), len(want), err)
+	}
+	if w := <-written; w.err != nil || w.n != int64(len(want)) {
+		t.Errorf("wrote %d, %v", w.n, w.err)
+	}
+}
+
+// TestReadNow: it takes what is there, and does not wait for more.
+func TestReadNow(t *testing.T) {
+	own, peer := pair(t)
+	b := make([]byte, 8)
+	if n, err := own.ReadNow(b); n != 0 || err != nil {
+		t.Fatalf("%d, %v without bytes", n, err)
+	}
+	_, _ = peer.Write([]byte("abc"))
+	if err := own.Await(); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := own.ReadNow(b); string(b[:n]) != "abc" || err != nil {
+		t.Errorf("%q, %v", b[:n], err)
+	}
+	_ = peer.Close()
+	if err := own.Await(); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := own.ReadNow(b); n != 0 || !errors.Is(err, io.EOF) {
+		t.Errorf("%d, %v at the end", n, err)
 	}
 }
 

@@ -3,6 +3,7 @@
 package nonblock
 
 import (
+	"net"
 	"syscall"
 	"unsafe"
 )
@@ -18,6 +19,33 @@ func receive(fd uintptr, b []byte) (int, syscall.Errno) {
 func send(fd uintptr, b []byte) (int, syscall.Errno) {
 	sending()
 	return transferred(syscall.SYS_SENDTO, fd, b, syscall.MSG_DONTWAIT|syscall.MSG_NOSIGNAL)
+}
+
+// message is the argument of sendmsg(2).
+type message struct {
+	header  syscall.Msghdr
+	vectors [maxGathered]syscall.Iovec
+}
+
+// send is sendmsg without a signal for a closed connection. No buffer may be empty.
+func (m *message) send(fd uintptr, buffers net.Buffers) (int, syscall.Errno) {
+	for i, b := range buffers {
+		m.vectors[i].Base = unsafe.SliceData(b)
+		m.vectors[i].SetLen(len(b))
+	}
+	m.header.Iov = &m.vectors[0]
+	m.header.Iovlen = uint64(len(buffers))
+	sending()
+	for {
+		n, _, errno := syscall.RawSyscall(syscall.SYS_SENDMSG, fd, uintptr(unsafe.Pointer(&m.header)), syscall.MSG_DONTWAIT|syscall.MSG_NOSIGNAL)
+		switch errno {
+		case 0:
+			return int(n), 0
+		case syscall.EINTR:
+		default:
+			return 0, errno
+		}
+	}
 }
 
 // peek reports whether anything but silence is to be read.

@@ -2,11 +2,20 @@
 
 package nonblock
 
-import "syscall"
+import (
+	"net"
+	"syscall"
+)
 
 func receive(fd uintptr, b []byte) (int, syscall.Errno) { return result(syscall.Read(int(fd), b)) }
 
 func send(fd uintptr, b []byte) (int, syscall.Errno) { return result(syscall.Write(int(fd), b)) }
+
+type message struct{}
+
+func (*message) send(fd uintptr, buffers net.Buffers) (int, syscall.Errno) {
+	return send(fd, buffers[0])
+}
 
 func result(n int, err error) (int, syscall.Errno) {
 	errno, _ := err.(syscall.Errno)

@@ -160,9 +160,11 @@ func (x *exchange) copyBody(ctx context.Context, res *http1.Response, timing *re
 			x.readErr, x.broken = fmt.Errorf("reading the app's response: %w", err), true
 			return false
 		}
-		if _, err := x.Write(part); err != nil {
-			x.broken = true
-			return false
+		if len(part) > 0 {
+			if _, err := x.Write(part); err != nil {
+				x.broken = true
+				return false
+			}
 		}
 		if !res.Done() {
 			x.watch.arm(ctx, res.Abort)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/posterndev/postern/sidecar/conn/http1/wire"
+	"github.com/posterndev/postern/sidecar/conn/nonblock"
 )
 
 const (
@@ -42,6 +43,8 @@ type call struct {
 
 	buf  []byte
 	r, w int
+	// full says that the last read has filled the buffer.
+	full bool
 	// wrote says that a part of the request was sent, and read that a part of the response was received. spoiled says that the body could not be
 	// read.
 	wrote, read, spoiled bool
@@ -244,7 +247,7 @@ func (x *call) fill() error {
 	}
 	n, err := x.conn.net.Read(x.buf[x.w:])
 	if x.w += n; n > 0 {
-		x.read = true
+		x.read, x.full = true, x.w == len(x.buf)
 		return nil // a later Read returns err again
 	}
 	if err == nil {
@@ -254,6 +257,19 @@ func (x *call) fill() error {
 		return io.EOF
 	}
 	return fmt.Errorf("reading the response: %w", err)
+}
+
+// fillNow reads what is there into the empty buffer, and reports whether there was something. Above TLS it cannot know. An error is left to the next
+// fill.
+func (x *call) fillNow() bool {
+	x.r, x.w, x.full = 0, 0, false
+	plain, ok := x.conn.net.(*nonblock.Conn)
+	if !ok {
+		return false
+	}
+	x.w, _ = plain.ReadNow(x.buf)
+	x.full = x.w == len(x.buf)
+	return x.w > 0
 }
 
 // finish ends the call. The connection is kept for another request if keep is set and it is in order. One to an HTTP/1.0 app is never kept, although

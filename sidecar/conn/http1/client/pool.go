@@ -68,12 +68,6 @@ func newConn(nc net.Conn, target string, epoch int) *conn {
 	return c
 }
 
-// silent reports whether the app has sent nothing that was not read. Above TLS it is true: a look would read.
-func (c *conn) silent() bool {
-	plain, ok := c.net.(*nonblock.Conn)
-	return !ok || !plain.Pending()
-}
-
 // take returns an unused connection, or nil.
 func (c *Client) take(target string) *conn {
 	for {

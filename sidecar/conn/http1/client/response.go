@@ -22,12 +22,12 @@ func (r *Response) Fields() []wire.Field { return r.fields }
 func (r *Response) Length() int64 { return r.length }
 
 // Next returns the next part of the body, which is valid until the next call, or io.EOF. more says that the body has more and that reading
-// it may have to wait for the app.
+// it may have to wait for the app: the part may be empty then.
 func (r *Response) Next() (part []byte, more bool, err error) {
 	for !r.done {
 		if r.r == r.w {
-			if err := (*call)(r).fill(); err != nil {
-				return nil, false, r.ended(err)
+			if waits, err := r.receive(); waits || err != nil {
+				return nil, waits, err
 			}
 		}
 		part, err := r.decode()
@@ -35,10 +35,23 @@ func (r *Response) Next() (part []byte, more bool, err error) {
 			return nil, false, err
 		}
 		if len(part) > 0 {
-			return part, !r.done && r.r == r.w && (r.w < len(r.buf) || r.conn.silent()), nil
+			return part, !r.done && r.r == r.w && !r.full, nil
 		}
 	}
 	return nil, false, io.EOF
+}
+
+// receive reads more of the body. If the last read has filled the buffer, there may be more already, and it does not wait: waits says that nothing
+// is there.
+func (r *Response) receive() (waits bool, err error) {
+	x := (*call)(r)
+	if x.full {
+		return !x.fillNow(), nil
+	}
+	if err := x.fill(); err != nil {
+		return false, r.ended(err)
+	}
+	return false, nil
 }
 
 // ended returns what the error of a read means for the body.

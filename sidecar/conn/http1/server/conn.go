@@ -27,8 +27,6 @@ const (
 type conn struct {
 	server *Server
 	net    net.Conn
-	// tcp is the socket, if the bytes of HTTP are its bytes; otherwise nil.
-	tcp    *net.TCPConn
 	tls    *tls.ConnectionState // nil for none
 	place  Place                // nil for none
 	remote string
@@ -72,7 +70,7 @@ var noDeadline time.Time
 
 func newConn(s *Server, inner net.Conn) *conn {
 	c := &conn{server: s, net: inner, remote: inner.RemoteAddr().String(), opened: time.Now(), body: &body{eof: true}}
-	c.tcp, c.tls = layers(inner)
+	c.tls = sessionOf(inner)
 	if s.config.PlaceOf != nil {
 		c.place = s.config.PlaceOf(inner)
 	}
@@ -80,21 +78,19 @@ func newConn(s *Server, inner net.Conn) *conn {
 	return c
 }
 
-// layers looks through wrappers for the socket, and for the state of a TLS connection above it, which ends the search.
-func layers(conn net.Conn) (*net.TCPConn, *tls.ConnectionState) {
+// sessionOf looks through wrappers for the state of a TLS connection; nil for none.
+func sessionOf(conn net.Conn) *tls.ConnectionState {
 	for {
 		switch c := conn.(type) {
-		case *net.TCPConn:
-			return c, nil
 		case interface{ ConnectionState() tls.ConnectionState }:
 			state := c.ConnectionState()
-			return nil, &state
+			return &state
 		case interface{ Above() net.Conn }:
 			conn = c.Above()
 		case interface{ NetConn() net.Conn }:
 			conn = c.NetConn()
 		default:
-			return nil, nil
+			return nil
 		}
 	}
 }

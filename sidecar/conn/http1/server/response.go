@@ -2,7 +2,6 @@ package server
 
 import (
 	"fmt"
-	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -53,7 +52,6 @@ type response struct {
 	poisoned atomic.Bool
 
 	vectors [3][]byte
-	pieces  net.Buffers
 }
 
 // nextResponse returns the response to r.

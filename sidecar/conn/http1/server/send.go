@@ -1,8 +1,9 @@
 package server
 
 import (
-	"io"
 	"strconv"
+
+	"github.com/posterndev/postern/sidecar/conn/nonblock"
 )
 
 // maxChunkLine is the most that a chunk has besides its data, in bytes.
@@ -55,13 +56,8 @@ func (w *response) flushVectors() error {
 		return w.err
 	}
 	c := w.conn
-	var to io.Writer = c.net
-	if c.tcp != nil {
-		to = c.tcp
-	}
-	w.pieces = w.vectors[:]
 	c.writeAlarm.set(&c.server.sweeper, c.server.config.Times.Stall)
-	_, err := w.pieces.WriteTo(to)
+	_, err := nonblock.WriteBuffers(c.net, w.vectors[:])
 	c.writeAlarm.clear(c, c.net.SetWriteDeadline)
 	w.vectors = [3][]byte{}
 	return w.sent(err)
