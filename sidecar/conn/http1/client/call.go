@@ -276,12 +276,12 @@ func (x *call) fillNow() bool {
 // net/http keeps it if the app says keep-alive.
 func (x *call) finish(keep bool) {
 	if s := x.sender; s != nil {
-		keep = s.finish() && keep && !x.early
+		keep = s.finish() && keep
 	}
 	if !x.unbind() {
 		keep = false // abort runs or has run
 	}
-	keep = keep && !x.in.Close && x.minor == 1 && x.r == x.w && !hasClose(x.fields)
+	keep = keep && !x.early && !x.in.Close && x.minor == 1 && x.r == x.w && !hasClose(x.fields)
 	x.release()
 	if !keep {
 		_ = x.conn.net.Close()
