@@ -135,9 +135,18 @@ func (s *streamWriter) finish() {
 
 // WriteHeader sends informational headers immediately; net/http keeps the final one until something is sent.
 func (s *streamWriter) WriteHeader(status int) {
-	if !response.IsFinal(status) {
-		s.beginWrite()
-		defer s.endWrite()
+	if response.IsFinal(status) {
+		s.ResponseWriter.WriteHeader(status)
+		return
+	}
+	s.beginWrite()
+	defer s.endWrite()
+	// If the client resets the stream, net/http returns while it still reads the header. It reads a copy if there is a Content-Length, which it
+	// does not send.
+	h := s.Header()
+	if _, ok := h["Content-Length"]; !ok {
+		h["Content-Length"] = nil
+		defer delete(h, "Content-Length")
 	}
 	s.ResponseWriter.WriteHeader(status)
 }
