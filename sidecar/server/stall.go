@@ -2,6 +2,7 @@ package server
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -60,7 +61,7 @@ func withStallTimeouts(c stallConfig, next http.Handler) http.Handler {
 			}
 		}
 		next.ServeHTTP(s, r)
-		s.finish()
+		s.finish(r.Context())
 	})
 }
 
@@ -123,12 +124,13 @@ func (s *streamWriter) endWrite() {
 	}
 }
 
-// finish bounds what net/http does after the handler: it sends the rest of the response.
-func (s *streamWriter) finish() {
+// finish bounds what net/http does after the handler: it sends the rest of the response. ctx is the stream's. There is no rest if the stream has
+// ended, and net/http would keep it in memory until the deadline, together with its connection.
+func (s *streamWriter) finish(ctx context.Context) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.finished = true
-	if c, ok := s.ResponseWriter.(control); ok {
+	if c, ok := s.ResponseWriter.(control); ok && ctx.Err() == nil {
 		_ = c.SetWriteDeadline(time.Now().Add(s.stall))
 	}
 }
