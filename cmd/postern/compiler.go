@@ -82,11 +82,14 @@ func (c compilation) run(ctx context.Context) compilationResult {
 	return result
 }
 
+// errCompiler is why there is no result: the process could not start, or has not ended by itself. It may do so another time.
+var errCompiler = errors.New("running the compiler")
+
 // runApart compiles the files in another process of this program.
 func (c compilation) runApart(ctx context.Context) (result compilationResult, err error) {
 	program, err := ownProgram()
 	if err != nil {
-		return result, fmt.Errorf("starting the compiler: %w", err)
+		return result, fmt.Errorf("%w: %w", errCompiler, err)
 	}
 	input, err := json.Marshal(c)
 	if err != nil {
@@ -96,7 +99,7 @@ func (c compilation) runApart(ctx context.Context) (result compilationResult, er
 	cmd := exec.CommandContext(ctx, program, compilerCommand)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(input), &stdout, &stderr
 	if err := cmd.Run(); err != nil {
-		return result, fmt.Errorf("running the compiler: %w: %s", err, strings.TrimSpace(stderr.String()))
+		return result, fmt.Errorf("%w: %w: %s", errCompiler, err, strings.TrimSpace(stderr.String()))
 	}
 	if err := json.Unmarshal(stdout.Bytes(), &result); err != nil {
 		return result, fmt.Errorf("reading the compiler's result: %w", err)

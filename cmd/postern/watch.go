@@ -20,6 +20,9 @@ import (
 // that a file is not read while an editor writes it.
 const watchInterval = 500 * time.Millisecond
 
+// maxPause is the longest pause between two attempts to compile a change for which no process could be run, in reads of the files.
+const maxPause = 64
+
 // policyWatch compiles a policy's files whenever the content of one changes.
 type policyWatch struct {
 	files  []string
@@ -40,6 +43,8 @@ type policyWatch struct {
 	classless string
 	// failures counts the failed reads since the last successful one.
 	failures int
+	// pause is how many reads pass before seen is compiled again, if no process could be run for it, and left how many are left; 0 for none.
+	pause, left int
 }
 
 // name returns the names of the files, for the log.
@@ -105,14 +110,26 @@ func (w *policyWatch) look(ctx context.Context) *compiled.Policy {
 		return nil
 	}
 	if w.seen == nil || !equal(content, w.seen) {
-		w.seen = content
+		w.seen, w.pause, w.left = content, 0, 0
 		return nil
 	}
-	w.last, w.seen = content, nil
+	if w.left > 0 {
+		w.left--
+		return nil
+	}
 	document, err := w.compile(ctx, content)
 	if ctx.Err() != nil {
 		return nil
 	}
+	if errors.Is(err, errCompiler) {
+		if w.pause == 0 {
+			w.log.Error("changed policy file not compiled yet, the previous policy stays active", "file", w.name(), "error", err)
+		}
+		w.pause = min(max(2*w.pause, 1), maxPause)
+		w.left = w.pause
+		return nil
+	}
+	w.last, w.seen = content, nil
 	if err != nil {
 		w.log.Error("changed policy file refused, the previous policy stays active", "file", w.name(), "error", err)
 		return nil

@@ -122,3 +122,29 @@ func TestWatchable(t *testing.T) {
 		}
 	}
 }
+
+// TestWatchCompilesAgain: a change is not lost if the process that compiles it is killed, or cannot start.
+func TestWatchCompilesAgain(t *testing.T) {
+	w, first := watching(t, openPolicy)
+	var log bytes.Buffer
+	w.log = slog.New(slog.NewTextHandler(&log, nil))
+	write(t, w.files[0], strings.Replace(openPolicy, "require: Anonymous", "require: Deny", 1))
+	before := os.Getenv("GOMEMLIMIT")
+	t.Setenv("GOMEMLIMIT", "malformed") // such a process ends at once
+	if lookTwice(t, w) != nil || w.look(t.Context()) != nil {
+		t.Fatal("a document without a compiler")
+	}
+	t.Setenv("GOMEMLIMIT", before)
+	var got *compiled.Policy
+	for range maxPause + 1 {
+		if got = w.look(t.Context()); got != nil {
+			break
+		}
+	}
+	if got == nil || got.Revision != first.Revision+1 {
+		t.Errorf("the change is lost: %+v", got)
+	}
+	if n := strings.Count(log.String(), "level=ERROR"); n != 1 {
+		t.Errorf("%d errors in the log, want 1:\n%s", n, log.String())
+	}
+}

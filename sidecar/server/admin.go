@@ -103,12 +103,18 @@ func adminHandler(h *health, gatherer prometheus.Gatherer, probes http.Handler) 
 		}
 		respond(w, body.Ready, body)
 	})
-	mux.Handle("GET /metrics", promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{MaxRequestsInFlight: 4, EnableOpenMetrics: true, Timeout: 10 * time.Second}))
+	mux.Handle("GET /metrics", outliving(promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{MaxRequestsInFlight: 4, EnableOpenMetrics: true, Timeout: 10 * time.Second})))
 	mux.HandleFunc("POST "+leavePath, h.leave)
 	if probes != nil {
 		mux.Handle("/probe/", probes)
 	}
 	return mux
+}
+
+// outliving gives next a request of its own. http.TimeoutHandler, which promhttp's Timeout is, leaves a goroutine behind if the time is over or the client
+// has disconnected, and the engine reuses the request's URL and header then.
+func outliving(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { next.ServeHTTP(w, r.Clone(r.Context())) })
 }
 
 // respond writes 200 or 503 with body as JSON.

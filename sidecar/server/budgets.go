@@ -94,7 +94,7 @@ func (b *budgets) bounded(next http.Handler) http.Handler {
 // boundLonger is bounded for what may hold places after the handler has returned, or until the app accepts an upgrade.
 func (b *budgets) boundLonger(w http.ResponseWriter, r *http.Request, next http.Handler) {
 	p := &places{claim: b.claim(r)}
-	defer atEnd(r, func() { p.release(nil) })()
+	defer atEnd(r, p.end)()
 	if why := b.admit(p, r); why != "" {
 		p.release(nil)
 		b.refuse(w, r, why)

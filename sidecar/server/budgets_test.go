@@ -314,3 +314,25 @@ func TestRefusalsAreLoggedNowAndThen(t *testing.T) {
 		t.Errorf("%d lines: %s", got, &log)
 	}
 }
+
+// TestEndedStreamsHoldNoPlaces: a client may reset a stream before its request has taken its places, or in the middle. None is taken for ever.
+func TestEndedStreamsHoldNoPlaces(t *testing.T) {
+	b := newBudgets(limits{requests: 1 << 20, upgrades: 1}, nil, func(*http.Request) (netip.Addr, bool) { return netip.Addr{}, false }, nil)
+	handler := b.bounded(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	for range 20000 {
+		ctx, cancel := context.WithCancel(t.Context())
+		r := httptest.NewRequestWithContext(ctx, http.MethodPost, "/", nil)
+		r.ProtoMajor = 2
+		r.Header.Set("Content-Type", "application/grpc")
+		go cancel()
+		handler.ServeHTTP(httptest.NewRecorder(), r)
+	}
+	for name, of := range map[string]*budget.Budget{budgetRequests: b.requests, budgetStreams: b.streams} {
+		for end := time.Now().Add(20 * time.Second); of.Open() > 0; time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				t.Errorf("%s: %d places of streams that have ended are taken", name, of.Open())
+				break
+			}
+		}
+	}
+}

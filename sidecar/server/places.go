@@ -15,9 +15,11 @@ type places struct {
 	claim budget.Claim
 	held  [4]*budget.Budget
 	n     int
+	// ended says that the exchange has ended, so that it holds no more places: a client may reset a stream before it has any.
+	ended bool
 }
 
-// take takes a place of the named budget, or counts and returns the refusal.
+// take takes a place of the named budget, or counts and returns the refusal. An exchange that has ended keeps none.
 func (b *budgets) take(p *places, name string, of *budget.Budget) budget.Refusal {
 	why := of.Take(p.claim)
 	if why != "" {
@@ -26,9 +28,21 @@ func (b *budgets) take(p *places, name string, of *budget.Budget) budget.Refusal
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.ended {
+		of.Release(p.claim)
+		return ""
+	}
 	p.held[p.n] = of
 	p.n++
 	return ""
+}
+
+// end gives back all places, also those that are taken after it.
+func (p *places) end() {
+	p.mu.Lock()
+	p.ended = true
+	p.mu.Unlock()
+	p.release(nil)
 }
 
 // release gives back the places except one of the budget kept.

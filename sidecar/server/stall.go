@@ -2,6 +2,7 @@ package server
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -60,7 +61,7 @@ func withStallTimeouts(c stallConfig, next http.Handler) http.Handler {
 			}
 		}
 		next.ServeHTTP(s, r)
-		s.finish()
+		s.finish(r.Context())
 	})
 }
 
@@ -123,21 +124,31 @@ func (s *streamWriter) endWrite() {
 	}
 }
 
-// finish bounds what net/http does after the handler: it sends the rest of the response.
-func (s *streamWriter) finish() {
+// finish bounds what net/http does after the handler: it sends the rest of the response. ctx is the stream's. There is no rest if the stream has
+// ended, and net/http would keep it in memory until the deadline, together with its connection.
+func (s *streamWriter) finish(ctx context.Context) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.finished = true
-	if c, ok := s.ResponseWriter.(control); ok {
+	if c, ok := s.ResponseWriter.(control); ok && ctx.Err() == nil {
 		_ = c.SetWriteDeadline(time.Now().Add(s.stall))
 	}
 }
 
 // WriteHeader sends informational headers immediately; net/http keeps the final one until something is sent.
 func (s *streamWriter) WriteHeader(status int) {
-	if !response.IsFinal(status) {
-		s.beginWrite()
-		defer s.endWrite()
+	if response.IsFinal(status) {
+		s.ResponseWriter.WriteHeader(status)
+		return
+	}
+	s.beginWrite()
+	defer s.endWrite()
+	// If the client resets the stream, net/http returns while it still reads the header. It reads a copy if there is a Content-Length, which it
+	// does not send.
+	h := s.Header()
+	if _, ok := h["Content-Length"]; !ok {
+		h["Content-Length"] = nil
+		defer delete(h, "Content-Length")
 	}
 	s.ResponseWriter.WriteHeader(status)
 }

@@ -7,9 +7,12 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/net/http2"
 )
 
 func TestStalledBodyEnds(t *testing.T) {
@@ -180,4 +183,58 @@ func TestUnreadResponseEnds(t *testing.T) {
 			t.Error("the response continued until the client disconnected")
 		}
 	})
+}
+
+// rememberedConns tells when nothing needs an accepted connection any more.
+type rememberedConns struct {
+	net.Listener
+	forgotten chan struct{}
+}
+
+func (l rememberedConns) Accept() (net.Conn, error) {
+	inner, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	conn := &struct{ net.Conn }{inner}
+	runtime.AddCleanup(conn, func(forgotten chan struct{}) { close(forgotten) }, l.forgotten)
+	return conn, nil
+}
+
+// TestResetStreamsAreForgotten: nothing of a stream that its client has reset is kept for the stall time, or a client that opens and resets streams as
+// fast as it can would fill the memory.
+func TestResetStreamsAreForgotten(t *testing.T) {
+	served := make(chan struct{})
+	server, err := newAppServer(appConfig{
+		handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			defer close(served)
+			<-r.Context().Done()
+		}),
+		upgraded: &upgrades{}, stall: stallConfig{stall: time.Hour}, logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := rememberedConns{inner, make(chan struct{})}
+	go func() { _ = server.Serve(l) }()
+	defer server.Close()
+	c := dialHTTP2(t, inner.Addr().String())
+	c.check(c.framer.WriteRSTStream(c.send(ask("/")...), http2.ErrCodeCancel))
+	<-served
+	_ = c.conn.Close()
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		runtime.GC()
+		select {
+		case <-l.forgotten:
+			return
+		default:
+		}
+		if time.Now().After(end) {
+			t.Fatal("a stream that was reset keeps its connection in memory")
+		}
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -236,4 +237,34 @@ func TestOpenWebSocketNeedsNoHandlers(t *testing.T) {
 	_ = c.Close(websocket.StatusNormalClosure, "")
 	inFlight("0")
 	r.log.await(t, 1, "path=/ws")
+}
+
+// TestDrainFindsFramesAfterHead: the head of the response is no frame, whatever its length is. An idle WebSocket gets the close frame behind it.
+func TestDrainFindsFramesAfterHead(t *testing.T) {
+	t.Parallel()
+	r := draining(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		conn, _, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close()
+		fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nX-Pad: %s\r\n\r\n", r.URL.Query().Get("pad"))
+		_, _ = io.Copy(io.Discard, conn)
+	}), time.Second)
+	clients := map[int]*bufio.Reader{}
+	for pad := 1; pad <= 40; pad++ {
+		conn := dial(t, r.address, "GET /?pad="+strings.Repeat("p", pad)+" HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
+			"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+		clients[pad] = bufio.NewReader(conn)
+		if res, err := http.ReadResponse(clients[pad], nil); err != nil || res.StatusCode != http.StatusSwitchingProtocols {
+			t.Fatalf("%+v, %v", res, err)
+		}
+	}
+	go func() { _ = r.stop() }()
+	for pad, in := range clients {
+		if b, err := io.ReadAll(in); string(b) != "\x88\x02\x03\xe9" {
+			t.Errorf("pad %d: the client got %x, %v; want a close frame with the status 1001", pad, b, err)
+		}
+	}
 }

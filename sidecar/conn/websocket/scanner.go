@@ -11,10 +11,16 @@ const (
 	maxHead = 14
 )
 
+// headEnd ends the head of a response (RFC 9112 §2.1).
+const headEnd = "\r\n\r\n"
+
 // scanner finds the ends of frames in one direction of a connection. It looks at lengths only, so it accepts whatever
 // the two ends accept.
 type scanner struct {
-	head [maxHead]byte
+	// heading says that the head of a response comes before the first frame, and matched is how much of its end was seen.
+	heading bool
+	matched int
+	head    [maxHead]byte
 	// have is the number of bytes of the head that were seen. left is how much of the payload is not.
 	have int
 	left uint64
@@ -23,7 +29,7 @@ type scanner struct {
 }
 
 // between reports whether the next byte begins a frame.
-func (s *scanner) between() bool { return s.have == 0 }
+func (s *scanner) between() bool { return s.have == 0 && !s.heading }
 
 // all scans p.
 func (s *scanner) all(p []byte) {
@@ -32,9 +38,12 @@ func (s *scanner) all(p []byte) {
 	}
 }
 
-// frame scans p up to the end of the current frame, and returns how many bytes it scanned. It is not 0 unless p is
+// frame scans p up to the end of the current frame, or of the head, and returns how many bytes it scanned. It is not 0 unless p is
 // empty.
 func (s *scanner) frame(p []byte) int {
+	if s.heading {
+		return s.response(p)
+	}
 	n := 0
 	for n < len(p) && s.have < s.size() {
 		s.head[s.have] = p[n]
@@ -55,6 +64,25 @@ func (s *scanner) frame(p []byte) int {
 		s.have = 0
 	}
 	return n
+}
+
+// response scans p up to the end of the response's head.
+func (s *scanner) response(p []byte) int {
+	for i, c := range p {
+		switch {
+		case c == headEnd[s.matched]:
+			s.matched++
+		case c == headEnd[0]:
+			s.matched = 1
+		default:
+			s.matched = 0
+		}
+		if s.matched == len(headEnd) {
+			s.heading = false
+			return i + 1
+		}
+	}
+	return len(p)
 }
 
 // size returns the size of the head as far as it is known.

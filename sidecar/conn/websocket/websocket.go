@@ -50,9 +50,9 @@ type Conn struct {
 	pending []byte
 }
 
-// New returns conn, right after the upgrade. onClose is called once when it is closed.
+// New returns conn, before the head of the response that accepts the upgrade is written to it. onClose is called once when it is closed.
 func New(conn net.Conn, onClose func()) *Conn {
-	return &Conn{Conn: conn, onClose: sync.OnceFunc(onClose), appClosed: make(chan struct{})}
+	return &Conn{Conn: conn, onClose: sync.OnceFunc(onClose), appClosed: make(chan struct{}), down: scanner{heading: true}}
 }
 
 // Close closes the connection immediately.

@@ -97,7 +97,18 @@ func pair(t *testing.T) (a, b net.Conn) {
 	return a, b
 }
 
+// accepted is the head of a response that accepts an upgrade.
+const accepted = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"
+
 func open(t *testing.T) *ends {
+	e := upgrading(t)
+	send(t, e.conn, []byte(accepted))
+	expect(t, "the client", e.client, []byte(accepted))
+	return e
+}
+
+// upgrading returns ends before the head of the response.
+func upgrading(t *testing.T) *ends {
 	client, server := pair(t)
 	backend, app := pair(t)
 	e := &ends{client: client, app: app, closed: make(chan struct{})}
@@ -167,6 +178,29 @@ func TestGoAway(t *testing.T) {
 			}
 			<-e.closed
 		})
+	}
+}
+
+// TestHeadIsNoFrame: the close frame comes behind the head of the response, whatever the length of the head is, and in whatever pieces it comes.
+func TestHeadIsNoFrame(t *testing.T) {
+	for name, early := range map[string]int{"before the head": 0, "within the head": 7, "within the end of the head": len(accepted) - 2, "after the head": len(accepted)} {
+		t.Run(name, func(t *testing.T) {
+			e := upgrading(t)
+			if early > 0 {
+				send(t, e.conn, []byte(accepted)[:early])
+			}
+			e.conn.GoAway(20 * time.Second)
+			if early < len(accepted) {
+				send(t, e.conn, []byte(accepted)[early:])
+			}
+			expect(t, "the client", e.client, append([]byte(accepted), goingAway[:]...))
+		})
+	}
+	var s scanner
+	for _, text := range []string{"\r\r\n\r\n", "\r\n\n\r\n\r\n", "a\r\nb\r\n\r\n"} {
+		if s = (scanner{heading: true}); s.frame([]byte(text+"\x88")) != len(text) || !s.between() {
+			t.Errorf("%q is not a whole head: %+v", text, s)
+		}
 	}
 }
 

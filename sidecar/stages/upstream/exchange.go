@@ -64,6 +64,9 @@ type exchange struct {
 	over bool
 	// flushing is held while the response is flushed: ReverseProxy also does it in a goroutine of its own.
 	flushing sync.Mutex
+	// shared says that the app's connection is shared with other requests (HTTP/2), and interims sends its informational responses.
+	shared   bool
+	interims interims
 }
 
 // bodyWait bounds waiting for a read of a body whose client is gone. The read ends at once, except in an unknown case.
@@ -118,8 +121,12 @@ func (x *exchange) Header() http.Header {
 
 // WriteHeader sends the final header, or an informational response.
 func (x *exchange) WriteHeader(status int) {
-	if !x.final {
-		x.inform(status)
+	switch {
+	case !x.final && x.shared:
+		x.interims.add(interim{status, x.informational.Clone()}, x.inform)
+		return
+	case !x.final:
+		x.inform(interim{status, x.informational})
 		return
 	}
 	x.started = true
@@ -132,16 +139,16 @@ func (x *exchange) WriteHeader(status int) {
 
 // inform sends a 1xx response with only its own fields (103). The server sends 100 Continue itself when the body is first
 // read, which is what the transport does once the app has said 100: passed on, it would arrive twice.
-func (x *exchange) inform(status int) {
-	if x.http10 || status == http.StatusContinue {
+func (x *exchange) inform(i interim) {
+	if x.http10 || i.status == http.StatusContinue {
 		return
 	}
 	h := x.ResponseWriter.Header()
 	kept := maps.Clone(h)
 	clear(h)
-	removeReserved(x.informational)
-	maps.Copy(h, x.informational)
-	x.ResponseWriter.WriteHeader(status)
+	removeReserved(i.header)
+	maps.Copy(h, i.header)
+	x.ResponseWriter.WriteHeader(i.status)
 	clear(h)
 	maps.Copy(h, kept)
 }
@@ -182,6 +189,7 @@ func keepError(_ http.ResponseWriter, r *http.Request, err error) {
 // ReverseProxy also accepts a 101 response without Upgrade to a request without Upgrade.
 func receive(res *http.Response) error {
 	x := exchangeOf(res.Request)
+	x.interims.await()
 	request.From(res.Request).AppFields = removeReserved(res.Header)
 	removeReserved(res.Trailer)
 	if res.StatusCode == http.StatusSwitchingProtocols {

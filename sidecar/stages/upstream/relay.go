@@ -66,7 +66,7 @@ func (x *exchange) Inform(status int, fields []wire.Field) {
 			h[f.Name] = append(h[f.Name], f.Value)
 		}
 	}
-	x.inform(status)
+	x.inform(interim{status, h})
 }
 
 // addFields adds the response's fields to the header, without those of the app's connection, and returns the reserved ones. All values

@@ -219,7 +219,8 @@ func (p *Proxy) run(x *exchange, r *http.Request, target string, http2 bool) {
 			panic(v)
 		}
 	}()
-	if http2 {
+	if x.shared = http2; http2 {
+		defer x.interims.await() // if there is no final response
 		p.reverse.ServeHTTP(x, r)
 	} else {
 		p.relay(x, r, target)
