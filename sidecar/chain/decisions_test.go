@@ -56,7 +56,7 @@ func TestDecisionsAllocate(t *testing.T) {
 	for name, most := range mostAllocations() {
 		t.Run(name, func(t *testing.T) {
 			e := newExchange(t, name)
-			got := testing.AllocsPerRun(200, e.serve)
+			got := chaintest.Allocations(e.serve)
 			e.check(t)
 			if got > most+chaintest.Dropped {
 				t.Errorf("a warm request needs %v allocations; want at most %v", got, most)

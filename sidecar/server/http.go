@@ -71,7 +71,7 @@ func newHTTP2Server(c appConfig) *http.Server {
 	protocols := &http.Protocols{}
 	protocols.SetUnencryptedHTTP2(true)
 	return &http.Server{
-		Handler:   withStack(http1.WithTLS(withPlaces(withStallTimeouts(c.stall, withRefused(c.handler))))),
+		Handler:   http1.WithStack(http1.WithTLS(withPlaces(withStallTimeouts(c.stall, withRefused(c.handler))))),
 		Protocols: protocols,
 		HTTP2: &http.HTTP2Config{
 			MaxReadFrameSize:     h2.MaxFrame,

@@ -44,8 +44,8 @@ type conn struct {
 	slot    *slot // nil after rest
 	body    *body
 
-	// parked says that the connection was idle for long: it continues in park.
-	parked bool
+	// parked says that the connection was idle for long: it continues in park. grown says that the stack of its goroutine is large.
+	parked, grown bool
 	// last says that no request follows, and lingers that the client may still send when the connection is closed.
 	last     atomic.Bool
 	lingers  bool
@@ -228,6 +228,10 @@ func (c *conn) exchange() bool {
 	if err != nil {
 		c.refuseHead(badTarget.refusal())
 		return false
+	}
+	if !c.grown {
+		c.grown = true
+		growStack()
 	}
 	c.current.Store(ctx)
 	c.broken.Store(nil)

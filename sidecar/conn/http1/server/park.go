@@ -31,7 +31,7 @@ func (c *conn) takeSlot() {
 // park waits for the next request of a connection that was idle for Times.Park. It runs in a goroutine of its own: the stack of the one
 // before has grown with the handler, and keeps its size as long as it waits.
 func (c *conn) park() {
-	c.parked = false
+	c.parked, c.grown = false, false
 	c.readAlarm.clear(c, c.net.SetReadDeadline)
 	c.rest()
 	c.readAlarm.set(&c.server.sweeper, c.server.config.Times.Idle)
