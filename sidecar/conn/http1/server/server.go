@@ -234,6 +234,7 @@ func (s *Server) Close() error {
 	defer s.mu.Unlock()
 	for c := range s.conns {
 		_ = c.net.Close()
+		c.current.Load().end() // nothing looks for the client of a short request
 		delete(s.conns, c)
 	}
 	return err

@@ -78,7 +78,7 @@ func (s *sweeper) sweep() bool {
 	for c := range s.server.conns {
 		c.readAlarm.sweep(now, c, c.net.SetReadDeadline)
 		c.writeAlarm.sweep(now, c, c.net.SetWriteDeadline)
-		if since := c.waiting.Load(); since > 0 && now-since > int64(s.server.config.Times.Gone) {
+		if since := c.waiting.Load(); since > 0 && now-since > int64(s.server.config.Times.Gone+s.interval) { // since may be too early, as the clock is late
 			c.startWatch(since)
 		}
 	}
