@@ -22,14 +22,6 @@ import (
 	"github.com/posterndev/postern/sidecar/httpkit/httperr"
 )
 
-func serverOf(t *testing.T, handler http.Handler) *httptest.Server {
-	t.Helper()
-	server := httptest.NewServer(handler)
-	t.Cleanup(server.Close)
-	t.Cleanup(server.CloseClientConnections)
-	return server
-}
-
 func response1(t *testing.T, conn net.Conn) *http.Response {
 	t.Helper()
 	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
