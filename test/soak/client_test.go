@@ -84,7 +84,7 @@ func (c *client) send(by *http.Client, method, path string, body io.Reader, want
 		return "", of(err, appAway, appCloses) // the sidecar does not read the rest of a body that the app cannot take
 	}
 	if err != nil {
-		return "", err
+		return "", of(err, appAway) // the app may be stopped after the head of its response, of which the sidecar has sent nothing yet
 	}
 	defer resp.Body.Close()
 	got, err := io.ReadAll(resp.Body)
