@@ -32,7 +32,7 @@ func (c *client) pipeline() error {
 	for i := range want {
 		resp, err := http.ReadResponse(reader, nil)
 		if err != nil {
-			return fmt.Errorf("response %d: %w", i, err)
+			return of(fmt.Errorf("response %d: %w", i, err), appAway) // as in client.send
 		}
 		body, err := io.ReadAll(resp.Body)
 		if err != nil {

@@ -98,7 +98,7 @@ func (c *client) openSocket() (*websocket.Conn, error) {
 	conn, resp, err := websocket.Dial(ctx, scheme+"://"+c.sidecar.address+"/open/socket", &websocket.DialOptions{
 		HTTPClient: by, HTTPHeader: http.Header{"Origin": {"https://" + c.sidecar.address}}, CompressionMode: websocket.CompressionDisabled,
 	})
-	if err != nil && resp != nil && resp.StatusCode == http.StatusBadGateway {
+	if err != nil && (resp == nil || resp.StatusCode == http.StatusBadGateway) {
 		return nil, of(err, appAway)
 	}
 	if err != nil {
