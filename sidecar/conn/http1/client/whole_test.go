@@ -54,20 +54,27 @@ func arrived(t *testing.T, addr, body string) *Request {
 	return r
 }
 
-// TestArrivedBody: a body that has arrived is sent in one write with the head, also if it is longer than the client's buffer.
-func TestArrivedBody(t *testing.T) {
-	bodies := make(chan string, 1)
-	addr, _ := app(t, func(_ int64, conn net.Conn, in *bufio.Reader) {
+// bodiesOf is an app that responds with ok to each request, and tells the request's body.
+func bodiesOf(t *testing.T) (addr string, bodies <-chan string) {
+	t.Helper()
+	got := make(chan string, 2)
+	addr, _ = app(t, func(_ int64, conn net.Conn, in *bufio.Reader) {
 		for {
 			r, err := http.ReadRequest(in)
 			if err != nil {
 				return
 			}
 			b, _ := io.ReadAll(r.Body)
-			bodies <- string(b)
+			got <- string(b)
 			_, _ = io.WriteString(conn, ok)
 		}
 	})
+	return addr, got
+}
+
+// TestArrivedBody: a body that has arrived is sent in one write with the head, also if it is longer than the client's buffer.
+func TestArrivedBody(t *testing.T) {
+	addr, bodies := bodiesOf(t)
 	var dialed []*watched
 	c := watchedClient(t, &dialed)
 	for i, body := range []string{"a", strings.Repeat("b", 2*bufferSize)} {
@@ -112,18 +119,7 @@ func TestArrivedBodyBroken(t *testing.T) {
 
 // TestArrivedBodyIsRepeated: a request of which nothing was sent, because its kept connection is closed, is sent on another one, with its body.
 func TestArrivedBodyIsRepeated(t *testing.T) {
-	bodies := make(chan string, 2)
-	addr, _ := app(t, func(_ int64, conn net.Conn, in *bufio.Reader) {
-		for {
-			r, err := http.ReadRequest(in)
-			if err != nil {
-				return
-			}
-			b, _ := io.ReadAll(r.Body)
-			bodies <- string(b)
-			_, _ = io.WriteString(conn, ok)
-		}
-	})
+	addr, bodies := bodiesOf(t)
 	var dialed []*watched
 	c := watchedClient(t, &dialed)
 	do(t, c, arrived(t, addr, "first"))
